@@ -1,0 +1,57 @@
+# make run    start ragd in the foreground (without DISCORD_BOT_TOKEN: the demo)
+# make test   all tests
+# make lint   ruff and mypy
+# make bench  measure, and print what goes into BENCHMARKS.md
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+BUILD  := setup.cfg pyproject.toml $(wildcard modelbuild/*.py)
+
+.PHONY: run test lint format bench clean check-tools
+
+run: $(VENV)/.installed
+	@exec $(BIN)/ragd
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build *.egg-info ragd/model .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# The stamps are what makes a second `make run` quick: nothing is installed again unless what decides it changed.
+$(VENV)/.installed: $(BUILD) | $(BIN)/python
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(BUILD) | $(BIN)/python
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	@touch $@ $(VENV)/.installed
+
+$(BIN)/python:
+	@$(MAKE) --no-print-directory check-tools
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+
+define missing
+{ echo "ragd: $(1). On Debian or Ubuntu: sudo apt-get install $(2)" >&2; exit 1; }
+endef
+
+check-tools:
+	@command -v $(PYTHON) >/dev/null || $(call missing,$(PYTHON) was not found,python3)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || $(call missing,Python 3.11 or newer is needed,python3)
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || $(call missing,Python's venv module is missing,python3-venv)
+	@command -v $${CXX:-c++} >/dev/null || $(call missing,no C++ compiler was found and hnswlib is built from source,g++)
+	@$(PYTHON) -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+		|| $(call missing,Python's headers are missing and hnswlib is built from source,python3-dev)

@@ -1,0 +1,280 @@
+"""Every setting of ragd: one typed object, loaded once in `main()` and passed on.
+
+Nothing is read at import. Values come from the environment, then from a `.env` file in the working directory.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from ragd.errors import ConfigError
+
+ENV_FILE = ".env"
+
+STRATEGY_NAMES = ("temporal", "conversation")
+
+NOT_SETTINGS = frozenset(
+    {
+        "RAGD_PYTHON",
+        "RAGD_SUPERVISOR_INCLUDE",
+        "RAGD_LOG_FD",
+        "RAGD_SANDBOX_PORT",
+        "RAGD_SANDBOX_CONTROL_PORT",
+        "RAGD_MODEL_WHEEL",
+        "RAGD_TEST_DATA",
+    }
+)
+"""Variables with our prefix that the launcher, the build and the tests use, which are no settings of the daemon."""
+
+UNIX_SOCKET_PATH_LIMIT = 107
+"""Bytes in sun_path less its terminating NUL (unix(7))."""
+
+
+class Settings(BaseSettings):
+    """Settings in force. Attribute names are the variables' names in lower case without the `RAGD_` prefix."""
+
+    model_config = SettingsConfigDict(env_file=ENV_FILE, env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    discord_bot_token: SecretStr | None = Field(
+        None,
+        validation_alias="DISCORD_BOT_TOKEN",
+        description="The bot's token. Without one `ragd` runs the demo against its own local Discord.",
+    )
+    command_prefix: str = Field(
+        "!",
+        min_length=1,
+        max_length=10,
+        pattern=r"^\S+$",
+        validation_alias="COMMAND_PREFIX",
+        description="What the bot's text commands begin with, as in `!health`.",
+    )
+    auto_sync_interval_minutes: int = Field(
+        30,
+        ge=1,
+        le=1440,
+        validation_alias="AUTO_SYNC_INTERVAL_MINUTES",
+        description="How often the syncer walks over everything once more; new messages never wait for it.",
+    )
+    auto_sync_strategies: Annotated[tuple[str, ...], NoDecode] = Field(
+        STRATEGY_NAMES,
+        validation_alias="AUTO_SYNC_STRATEGIES",
+        description="Comma-separated chunking strategies, each with an index of its own.",
+    )
+    health_check_interval_minutes: int = Field(
+        5,
+        ge=1,
+        le=1440,
+        validation_alias="HEALTH_CHECK_INTERVAL_MINUTES",
+        description="How often the watchdog looks at disk, memory and store; heartbeats are watched all the time.",
+    )
+    alert_channel_id: int | None = Field(
+        None,
+        ge=1,
+        validation_alias="ALERT_CHANNEL_ID",
+        description="Discord channel that gets the watchdog's alerts. Without one they stay in the log and in status.",
+    )
+    max_memory_mb: int = Field(
+        1024,
+        ge=128,
+        validation_alias="MAX_MEMORY_MB",
+        description="Resident memory at which a worker is restarted, in MiB.",
+    )
+    min_disk_gb: float = Field(
+        1.0,
+        ge=0,
+        validation_alias="MIN_DISK_GB",
+        description="Free space on the data directory's file system below which health fails, in GiB.",
+    )
+    data_dir: Path = Field(
+        Path("data"),
+        validation_alias=AliasChoices("RAGD_DATA_DIR"),
+        description="Where everything is kept. The demo keeps to `data/demo` unless this is set.",
+    )
+    runtime_dir: Path = Field(
+        Path("run"),
+        validation_alias=AliasChoices("RAGD_RUNTIME_DIR"),
+        description="Sockets and heartbeats. Default: `run` in the data directory.",
+    )
+    model_dir: Path | None = Field(
+        None,
+        validation_alias="RAGD_MODEL_DIR",
+        description="Folder of another ONNX sentence model (model.onnx, tokenizer.json). Default: the bundled one.",
+    )
+    embed_threads: int = Field(
+        2,
+        ge=1,
+        le=64,
+        validation_alias="RAGD_EMBED_THREADS",
+        description="Threads that embed chunks at once, at most one a core.",
+    )
+    reconcile_hours: float = Field(
+        24.0,
+        ge=0,
+        le=24 * 30,
+        validation_alias="RAGD_RECONCILE_HOURS",
+        description="How much recent history is re-read after a break to find offline edits and deletes, in hours.",
+    )
+    heartbeat_seconds: float = Field(
+        1.0,
+        gt=0,
+        le=60,
+        validation_alias="RAGD_HEARTBEAT_SECONDS",
+        description="How often a worker's loop writes its heartbeat, in seconds.",
+    )
+    stale_seconds: float = Field(
+        10.0,
+        gt=0,
+        le=600,
+        validation_alias="RAGD_STALE_SECONDS",
+        description="A worker whose heartbeat has not moved for so long is replaced, in seconds.",
+    )
+    deaf_seconds: float = Field(
+        120.0,
+        gt=0,
+        le=3600,
+        validation_alias="RAGD_DEAF_SECONDS",
+        description="A worker that beats but gets none of its waiting work done for so long is replaced, in seconds.",
+    )
+    discord_api_url: str = Field(
+        "https://discord.com/api/v10",
+        pattern=r"^https?://\S+[^/]$",
+        validation_alias="RAGD_DISCORD_API_URL",
+        description="Base URL of Discord's REST API; the sandbox's in the demo and the tests.",
+    )
+    discord_gateway_url: str = Field(
+        "wss://gateway.discord.gg/",
+        pattern=r"^wss?://\S+$",
+        validation_alias="RAGD_DISCORD_GATEWAY_URL",
+        description="URL of Discord's gateway; the sandbox's in the demo and the tests.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", validation_alias="RAGD_LOG_LEVEL", description="Least severe log line that is written."
+    )
+    log_format: Literal["auto", "plain", "json", "journal"] = Field(
+        "auto",
+        validation_alias="RAGD_LOG_FORMAT",
+        description="`journal` puts a priority before each line; `auto` does so under systemd, else `plain`.",
+    )
+
+    @field_validator("auto_sync_strategies", mode="before")
+    @classmethod
+    def _split_strategies(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("auto_sync_strategies")
+    @classmethod
+    def _known_strategies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in value if name not in STRATEGY_NAMES]
+        if unknown or not value:
+            raise ValueError(f"must name one or more of {', '.join(STRATEGY_NAMES)}, separated by commas")
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("discord_bot_token", "alert_channel_id", "model_dir", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        # `NAME=` in a .env file is how people switch a setting off.
+        return None if value == "" else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _place_directories(cls, values: dict[str, Any]) -> dict[str, Any]:
+        data = values.get("RAGD_DATA_DIR") or (Path("data") if values.get("DISCORD_BOT_TOKEN") else Path("data/demo"))
+        data = Path(data).expanduser().absolute()
+        runtime = Path(values.get("RAGD_RUNTIME_DIR") or data / "run").expanduser().absolute()
+        return {**values, "RAGD_DATA_DIR": data, "RAGD_RUNTIME_DIR": runtime}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.stale_seconds < 2 * self.heartbeat_seconds:
+            raise ValueError("RAGD_STALE_SECONDS must be at least twice RAGD_HEARTBEAT_SECONDS")
+        # supervisord binds a name with its pid behind it first, then links it to the one it is asked for
+        longest = len(os.fsencode(self.supervisor_socket)) + len(".4194304")
+        if longest > UNIX_SOCKET_PATH_LIMIT:
+            raise ValueError(
+                f"RAGD_RUNTIME_DIR makes socket paths of {longest} bytes, {UNIX_SOCKET_PATH_LIMIT} are possible:"
+                " choose a shorter directory"
+            )
+        return self
+
+    @property
+    def is_demo(self) -> bool:
+        """True without a token: nothing real is connected to."""
+        return self.discord_bot_token is None
+
+    @property
+    def database_path(self) -> Path:
+        return self.data_dir / "ragd.sqlite3"
+
+    @property
+    def index_dir(self) -> Path:
+        return self.data_dir / "index"
+
+    @property
+    def heartbeat_dir(self) -> Path:
+        return self.runtime_dir / "heartbeat"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        return self.runtime_dir / "supervisor.sock"
+
+    @property
+    def search_socket(self) -> Path:
+        return self.runtime_dir / "search.sock"
+
+    def masked(self) -> dict[str, str]:
+        """Variable name to value in force, secrets as asterisks; in the order of declaration."""
+        return {variable(name): _shown(getattr(self, name)) for name in type(self).model_fields}
+
+
+def variable(field_name: str) -> str:
+    """The environment variable of a field of Settings."""
+    alias = Settings.model_fields[field_name].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read environment and `.env`; `overrides` are by variable name and win.
+
+    Raises ConfigError naming the variable, its value and the rule it breaks.
+    """
+    _refuse_unknown()
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigError(_first_problem(error), hint="see the table of settings in README.md") from None
+
+
+def _refuse_unknown() -> None:
+    """A misspelt RAGD_ variable would silently leave its default in force."""
+    known = {variable(name) for name in Settings.model_fields}
+    given = {*os.environ, *(dotenv_values(ENV_FILE) if Path(ENV_FILE).is_file() else ())}
+    for name in sorted(given):
+        if name.startswith("RAGD_") and name not in known and name not in NOT_SETTINGS:
+            near = difflib.get_close_matches(name, known, 1)
+            raise ConfigError(f"{name} is no setting of ragd", hint=f"did you mean {near[0]}?" if near else "remove it")
+
+
+def _first_problem(error: ValidationError) -> str:
+    detail: ErrorDetails = error.errors(include_url=False)[0]
+    rule = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:
+        return rule
+    name = str(detail["loc"][0])
+    shown = "***" if name == variable("discord_bot_token") else repr(str(detail["input"]))
+    return f"{name}={shown}: {rule[:1].lower()}{rule[1:]}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "********"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
