@@ -1,0 +1,138 @@
+"""The store: the only truth. Every query to the database is in this package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from playhouse.apsw_ext import APSWDatabase
+
+from ragd.store.alerts import AlertStore
+from ragd.store.chunks import ChunkStore
+from ragd.store.coverage import CoverageStore, Hole
+from ragd.store.database import Durability, Queries, open_database, translated_errors
+from ragd.store.events import ChannelRow
+from ragd.store.ingest import Ingest
+from ragd.store.migrations import migrate
+from ragd.store.models import Channel
+from ragd.store.vectors import VectorStore
+
+__all__ = ["ChunkStore", "Counts", "Hole", "Ingest", "Store", "VectorStore"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much the store holds; vectors are counted once a chunk that has one."""
+
+    messages: int
+    deleted: int
+    channels: int
+    chunks: int
+    vectors: int
+    holes: int
+    unreadable_channels: int
+    lag_messages: int
+    newest_message_id: int
+
+
+class Store(Queries):
+    """One connection a thread to the database, and the queries that all processes share.
+
+    Models are bound to no database, queries name theirs: a process may have several stores open.
+    """
+
+    def __init__(self, database: APSWDatabase) -> None:
+        super().__init__(database)
+        self.coverage = CoverageStore(database)
+        self.chunks = ChunkStore(database)
+        self.vectors = VectorStore(database)
+        self.alerts = AlertStore(database)
+
+    @classmethod
+    def open(cls, path: Path, *, durability: Durability = "NORMAL") -> Store:
+        """Open for writing; the file and its schema are made or brought up to date.
+
+        Raises CannotCreateError, ConfigError (written by a newer ragd), DamagedError or TransientError.
+        """
+        database = open_database(path, durability=durability)
+        with translated_errors(path):
+            migrate(database)
+        return cls(database)
+
+    @classmethod
+    def open_read_only(cls, path: Path) -> Store:
+        """Open for reading. Raises UnavailableError when there is nothing to read."""
+        return cls(open_database(path, read_only=True))
+
+    def ingest(self) -> Ingest:
+        """The writer of messages and coverage; capture alone has one."""
+        return Ingest(self._database)
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        self._database.close()
+
+    def channels(self) -> list[ChannelRow]:
+        """Channels and threads that exist, by id."""
+        with translated_errors():
+            rows = Channel.select().where(~Channel.deleted).order_by(Channel.id).execute(self._database)
+            return [
+                ChannelRow(
+                    row.id,
+                    row.guild_id,
+                    row.parent_id,
+                    row.type,
+                    row.name,
+                    row.last_message_id,
+                    row.readable,
+                    row.archived,
+                )
+                for row in rows
+            ]
+
+    def threads_listed_at(self) -> dict[int, int]:
+        """When the archived threads of each channel were last listed to the end, Unix ms, 0 for never."""
+        return dict(self._all("SELECT id, threads_listed_at FROM channel WHERE NOT deleted"))
+
+    def newest_ids(self) -> dict[int, int]:
+        """The newest stored message id of each channel that has one."""
+        return dict(self._all("SELECT channel_id, max(id) FROM message GROUP BY channel_id"))
+
+    def counts(self) -> Counts:
+        messages, deleted, newest = self._one(
+            "SELECT count(*) - coalesce(sum(deleted), 0), coalesce(sum(deleted), 0), coalesce(max(id), 0) FROM message"
+        )
+        return Counts(
+            messages=messages,
+            deleted=deleted,
+            channels=self._count("channel WHERE NOT deleted"),
+            chunks=self._count("chunk"),
+            vectors=self._count(
+                "chunk WHERE EXISTS (SELECT 1 FROM vector v WHERE v.text_hash = chunk.text_hash"
+                " AND v.model_id = (SELECT max(id) FROM model))"
+            ),
+            holes=len(self.coverage.holes()),
+            unreadable_channels=self.coverage.unreadable_channels(),
+            lag_messages=self.chunks.lag(),
+            newest_message_id=newest,
+        )
+
+    def _count(self, rest: str) -> int:
+        return int(self._one(f"SELECT count(*) FROM {rest}")[0])
+
+    def wal_bytes(self) -> int:
+        """Size of the write-ahead log."""
+        wal = Path(f"{self._database.database}-wal")
+        return wal.stat().st_size if wal.exists() else 0
+
+    def checkpoint(self, busy_seconds: float) -> bool:
+        """Copy the write-ahead log into the database and empty it; False when readers kept it from finishing.
+
+        TRUNCATE, never PASSIVE, and by one process alone (the syncer): see ragd/store/database.py.
+        """
+        self._one(f"PRAGMA busy_timeout = {int(busy_seconds * 1000)}")
+        try:
+            blocked, _, _ = self._one("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._one(f"PRAGMA busy_timeout = {int(self._database.timeout * 1000)}")
+        return not blocked

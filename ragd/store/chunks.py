@@ -1,0 +1,312 @@
+"""What the syncer reads and writes: dirty cells, a cell's messages, its chunks and vectors."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from ragd.store.database import Queries
+from ragd.store.models import DirtyCell, EmbeddingModel, SyncState
+
+CellOf = Callable[[int], int]
+"""The number of the cell that a message id falls into."""
+
+REMOVALS_KEPT_SECONDS = 7 * 24 * 3600
+"""An index snapshot that is older cannot learn of removals any more and is rebuilt."""
+
+REMOVALS_PRUNED = "removals_pruned"
+"""Counter: the newest chunk change whose removal record has been dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Work for a strategy: one cell of a channel and the span of ids that changed in it."""
+
+    strategy: str
+    channel_id: int
+    cell: int
+    low_id: int
+    high_id: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    id: int
+    key: str
+    first_id: int
+    last_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewChunk:
+    """A chunk to store, its text embedded."""
+
+    key: str
+    message_ids: Sequence[int]
+    text: str
+    text_hash: bytes
+
+
+def hash_text(text: str) -> bytes:
+    """Identifies a text for the vector table: the same text never needs to be embedded twice."""
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageText:
+    """What search reads of a message row."""
+
+    id: int
+    author_id: int
+    author_name: str
+    content: str
+    extra: str
+    reply_to_id: int | None
+
+
+class ChunkStore(Queries):
+    """Queries of the syncer. One process, one thread."""
+
+    # Following the messages
+
+    def begin_strategies(self, strategies: Sequence[str], version: int) -> None:
+        """Start at 0 for a strategy that is new or whose version changed; drop the chunks of those no more wanted."""
+        with self._transaction():
+            known = {state.strategy: state.version for state in SyncState.select().execute(self._database)}
+            for gone in known.keys() - set(strategies):
+                self._drop_strategy(gone)
+            for strategy in strategies:
+                if known.get(strategy) != version:
+                    self._drop_strategy(strategy)
+                    SyncState.insert(strategy=strategy, version=version, position=0).execute(self._database)
+
+    def _drop_strategy(self, strategy: str) -> None:
+        self._remove(strategy, [row[0] for row in self._all("SELECT id FROM chunk WHERE strategy = ?", strategy)])
+        DirtyCell.delete().where(DirtyCell.strategy == strategy).execute(self._database)
+        SyncState.delete().where(SyncState.strategy == strategy).execute(self._database)
+
+    def has_changes(self, strategy: str) -> bool:
+        """Whether messages changed since the strategy last looked; takes no lock."""
+        return bool(
+            self._all(
+                "SELECT 1 FROM sync_state, counter WHERE strategy = ? AND name = 'message_change' AND position < value",
+                strategy,
+            )
+        )
+
+    def mark_dirty(self, strategy: str, cell_of: CellOf, limit: int) -> int:
+        """Turn up to `limit` message changes into dirty cells; returns how many, 0 when the strategy is level."""
+        with self._transaction():
+            (position,) = self._one("SELECT position FROM sync_state WHERE strategy = ?", strategy)
+            changes = self._all(
+                "SELECT change, id, channel_id FROM message WHERE change > ? ORDER BY change LIMIT ?", position, limit
+            )
+            if changes:
+                self._mark(strategy, ((row[2], row[1]) for row in changes), cell_of)
+                SyncState.update(position=changes[-1][0]).where(SyncState.strategy == strategy).execute(self._database)
+        return len(changes)
+
+    def _mark(self, strategy: str, messages: Iterable[tuple[int, int]], cell_of: CellOf) -> None:
+        self._execute_many(
+            "INSERT INTO dirty_cell (strategy, channel_id, cell, low_id, high_id, messages)"
+            " VALUES (?, ?, ?, ?, ?, 1)"
+            " ON CONFLICT (strategy, channel_id, cell) DO UPDATE SET low_id = min(low_id, excluded.low_id),"
+            " high_id = max(high_id, excluded.high_id), messages = messages + 1",
+            ((strategy, channel_id, cell_of(mid), mid, mid) for channel_id, mid in messages),
+        )
+
+    def next_dirty(self, strategy: str) -> Cell | None:
+        """The dirty cell with the newest messages: what people search for first, even during a long backfill."""
+        row = (
+            DirtyCell.select()
+            .where(DirtyCell.strategy == strategy)
+            .order_by(DirtyCell.cell.desc(), DirtyCell.high_id.desc())
+            .first(self._database)
+        )
+        if row is None:
+            return None
+        return Cell(strategy, row.channel_id, row.cell, row.low_id, row.high_id, row.messages)
+
+    def lag(self) -> int:
+        """Messages changed since their chunks were last made, for the strategy that is furthest behind."""
+        row = self._one(
+            "SELECT coalesce(max((SELECT count(*) FROM message WHERE change > s.position)"
+            " + (SELECT coalesce(sum(messages), 0) FROM dirty_cell d WHERE d.strategy = s.strategy)), 0)"
+            " FROM sync_state s"
+        )
+        return int(row[0])
+
+    # One cell
+
+    def message_ids(self, channel_id: int, first_id: int, last_id: int) -> list[int]:
+        """Ids of the span's messages that take part in search, ascending."""
+        rows = self._all(
+            "SELECT id FROM message WHERE channel_id = ? AND id BETWEEN ? AND ? AND chunkable ORDER BY id",
+            channel_id,
+            first_id,
+            last_id,
+        )
+        return [row[0] for row in rows]
+
+    def message_texts(self, channel_id: int, first_id: int, last_id: int) -> list[MessageText]:
+        """The span's messages that take part in search, ascending by id."""
+        rows = self._all(
+            "SELECT id, author_id, author_name, content, extra, reply_to_id FROM message"
+            " WHERE channel_id = ? AND id BETWEEN ? AND ? AND chunkable ORDER BY id",
+            channel_id,
+            first_id,
+            last_id,
+        )
+        return [MessageText(*row) for row in rows]
+
+    def stored_chunks(self, cell: Cell) -> list[StoredChunk]:
+        rows = self._all(
+            "SELECT id, key, first_id, last_id FROM chunk WHERE strategy = ? AND channel_id = ? AND cell = ?",
+            cell.strategy,
+            cell.channel_id,
+            cell.cell,
+        )
+        return [StoredChunk(*row) for row in rows]
+
+    def unembedded(self, hashes: Collection[bytes], model_id: int) -> set[bytes]:
+        """Which of the text hashes have no vector of the model yet."""
+        query = "SELECT 1 FROM vector WHERE model_id = ? AND text_hash = ?"
+        known = {digest for digest in hashes if self._all(query, model_id, digest)}
+        return set(hashes) - known
+
+    def commit_cell(
+        self, cell: Cell, removed: Sequence[int], added: Sequence[NewChunk], vectors: dict[bytes, bytes], model_id: int
+    ) -> None:
+        """Replace chunks of a cell in one transaction, and take the cell off the list unless it changed meanwhile."""
+        with self._transaction():
+            self._store_vectors(vectors, model_id)
+            self._remove(cell.strategy, removed, keep={chunk.text_hash for chunk in added})
+            self._add(cell, added)
+            DirtyCell.delete().where(
+                (DirtyCell.strategy == cell.strategy)
+                & (DirtyCell.channel_id == cell.channel_id)
+                & (DirtyCell.cell == cell.cell)
+                & (DirtyCell.messages == cell.messages)
+            ).execute(self._database)
+
+    def _store_vectors(self, vectors: dict[bytes, bytes], model_id: int) -> None:
+        self._execute_many(
+            "INSERT OR IGNORE INTO vector (model_id, text_hash, data) VALUES (?, ?, ?)",
+            ((model_id, digest, data) for digest, data in vectors.items()),
+        )
+
+    def _add(self, cell: Cell, chunks: Sequence[NewChunk]) -> None:
+        change = self._take_changes(len(chunks))
+        for offset, chunk in enumerate(chunks):
+            ids = chunk.message_ids
+            self._execute(
+                "INSERT INTO chunk (key, strategy, channel_id, cell, first_id, last_id, text, text_hash, change)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                chunk.key,
+                cell.strategy,
+                cell.channel_id,
+                cell.cell,
+                ids[0],
+                ids[-1],
+                chunk.text,
+                chunk.text_hash,
+                change + offset,
+            )
+            chunk_id = self._database.connection().last_insert_rowid()
+            self._execute_many(
+                "INSERT INTO chunk_message (chunk_id, message_id) VALUES (?, ?)", ((chunk_id, mid) for mid in ids)
+            )
+
+    def _remove(self, strategy: str, chunk_ids: Sequence[int], keep: Collection[bytes] = ()) -> None:
+        """Drop chunks, their text and, unless another chunk (or `keep`) shares it, their vectors."""
+        change, now = self._take_changes(len(chunk_ids)), int(time.time())
+        for offset, chunk_id in enumerate(chunk_ids):
+            for (text_hash,) in self._all("DELETE FROM chunk WHERE id = ? RETURNING text_hash", chunk_id):
+                self._execute("DELETE FROM chunk_message WHERE chunk_id = ?", chunk_id)
+                self._execute(
+                    "INSERT INTO chunk_removal (chunk_id, strategy, change, removed_at) VALUES (?, ?, ?, ?)",
+                    chunk_id,
+                    strategy,
+                    change + offset,
+                    now,
+                )
+                if text_hash not in keep:
+                    self._drop_unused_vector(text_hash)
+
+    def _drop_unused_vector(self, text_hash: bytes) -> None:
+        self._execute(
+            "DELETE FROM vector WHERE text_hash = ?1 AND NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.text_hash = ?1)",
+            text_hash,
+        )
+
+    def _take_changes(self, count: int) -> int:
+        """Reserve `count` chunk change numbers; returns the first."""
+        (last,) = self._one("UPDATE counter SET value = value + ? WHERE name = 'chunk_change' RETURNING value", count)
+        return int(last) - count + 1
+
+    # Models and repair
+
+    def model_id(self, key: str, name: str, dimension: int) -> int:
+        """The id of an embedding model, made when it is new."""
+        with self._transaction():
+            EmbeddingModel.insert(key=key, name=name, dimension=dimension).on_conflict_ignore().execute(self._database)
+            return int(self._one("SELECT id FROM model WHERE key = ?", key)[0])
+
+    def without_vector(self, model_id: int, limit: int) -> list[tuple[bytes, str]]:
+        """Texts of chunks that have no vector of the model: all of them after a change of model."""
+        return [
+            (row[0], row[1])
+            for row in self._all(
+                "SELECT DISTINCT text_hash, text FROM chunk WHERE NOT EXISTS"
+                " (SELECT 1 FROM vector v WHERE v.model_id = ? AND v.text_hash = chunk.text_hash) LIMIT ?",
+                model_id,
+                limit,
+            )
+        ]
+
+    def add_vectors(self, vectors: dict[bytes, bytes], model_id: int) -> None:
+        """Store vectors for chunks that exist, and give those chunks new change numbers for the searcher to follow."""
+        with self._transaction():
+            self._store_vectors(vectors, model_id)
+            for digest in vectors:
+                for (chunk_id,) in self._all("SELECT id FROM chunk WHERE text_hash = ?", digest):
+                    self._execute("UPDATE chunk SET change = ? WHERE id = ?", self._take_changes(1), chunk_id)
+
+    def drop_other_models(self, model_id: int) -> None:
+        """Forget the vectors of models that are in use no more, once the current one has them all."""
+        with self._transaction():
+            self._execute("DELETE FROM vector WHERE model_id <> ?", model_id)
+
+    def mark_inconsistent(self, strategy: str, cell_of: CellOf) -> int:
+        """The full pass: find messages that no chunk holds and chunks that hold deleted ones, and mark their cells."""
+        missing = self._all(
+            "SELECT channel_id, id FROM message m WHERE chunkable AND NOT EXISTS (SELECT 1 FROM chunk_message cm"
+            " JOIN chunk c ON c.id = cm.chunk_id WHERE cm.message_id = m.id AND c.strategy = ?)",
+            strategy,
+        )
+        stale = self._all(
+            "SELECT c.channel_id, cm.message_id FROM chunk c JOIN chunk_message cm ON cm.chunk_id = c.id"
+            " JOIN message m ON m.id = cm.message_id WHERE c.strategy = ? AND NOT m.chunkable",
+            strategy,
+        )
+        with self._transaction():
+            self._mark(strategy, ((row[0], row[1]) for row in [*missing, *stale]), cell_of)
+        return len(missing) + len(stale)
+
+    def prune_removals(self) -> None:
+        """Drop removal records that every index has had a week to follow."""
+        before = int(time.time()) - REMOVALS_KEPT_SECONDS
+        with self._transaction():
+            (newest,) = self._one("SELECT max(change) FROM chunk_removal WHERE removed_at < ?", before)
+            if newest is None:
+                return
+            self._execute("DELETE FROM chunk_removal WHERE removed_at < ?", before)
+            self._execute(
+                "INSERT INTO counter (name, value) VALUES (?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+                REMOVALS_PRUNED,
+                newest,
+            )

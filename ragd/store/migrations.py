@@ -1,0 +1,180 @@
+"""Numbered migrations; each is applied with its record in one transaction, in order, once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from playhouse.apsw_ext import APSWDatabase
+
+from ragd.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    number: int
+    name: str
+    statements: tuple[str, ...]
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        1,
+        "messages, coverage, chunks, vectors",
+        (
+            """CREATE TABLE guild (
+                id INTEGER PRIMARY KEY,
+                name TEXT NOT NULL,
+                removed INTEGER NOT NULL DEFAULT 0
+            )""",
+            """CREATE TABLE channel (
+                id INTEGER PRIMARY KEY,
+                guild_id INTEGER NOT NULL,
+                parent_id INTEGER,
+                type INTEGER NOT NULL,
+                name TEXT NOT NULL,
+                last_message_id INTEGER NOT NULL DEFAULT 0,
+                readable INTEGER NOT NULL DEFAULT 1,
+                archived INTEGER NOT NULL DEFAULT 0,
+                deleted INTEGER NOT NULL DEFAULT 0,
+                threads_listed_at INTEGER NOT NULL DEFAULT 0
+            )""",
+            "CREATE INDEX channel_guild ON channel (guild_id)",
+            """CREATE TABLE message (
+                id INTEGER PRIMARY KEY,
+                guild_id INTEGER NOT NULL,
+                channel_id INTEGER NOT NULL,
+                author_id INTEGER NOT NULL DEFAULT 0,
+                author_name TEXT NOT NULL DEFAULT '',
+                is_bot INTEGER NOT NULL DEFAULT 0,
+                type INTEGER NOT NULL DEFAULT 0,
+                content TEXT NOT NULL DEFAULT '',
+                extra TEXT NOT NULL DEFAULT '{}',
+                reply_to_id INTEGER,
+                edited_at INTEGER NOT NULL DEFAULT 0,
+                deleted INTEGER NOT NULL DEFAULT 0,
+                chunkable INTEGER NOT NULL DEFAULT 0,
+                source TEXT NOT NULL,
+                received_at INTEGER NOT NULL,
+                change INTEGER NOT NULL
+            )""",
+            "CREATE UNIQUE INDEX message_change ON message (change)",
+            "CREATE INDEX message_channel ON message (channel_id, id)",
+            "CREATE INDEX message_author ON message (author_id, id)",
+            """CREATE TABLE coverage (
+                channel_id INTEGER NOT NULL,
+                start_id INTEGER NOT NULL,
+                end_id INTEGER NOT NULL,
+                source TEXT NOT NULL,
+                proved_at INTEGER NOT NULL,
+                PRIMARY KEY (channel_id, start_id)
+            ) WITHOUT ROWID""",
+            "CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+            "INSERT INTO counter (name, value) VALUES ('message_change', 0), ('chunk_change', 0)",
+            """CREATE TABLE model (
+                id INTEGER PRIMARY KEY,
+                key TEXT NOT NULL UNIQUE,
+                name TEXT NOT NULL,
+                dimension INTEGER NOT NULL
+            )""",
+            """CREATE TABLE sync_state (
+                strategy TEXT PRIMARY KEY,
+                version INTEGER NOT NULL,
+                position INTEGER NOT NULL
+            ) WITHOUT ROWID""",
+            """CREATE TABLE dirty_cell (
+                strategy TEXT NOT NULL,
+                channel_id INTEGER NOT NULL,
+                cell INTEGER NOT NULL,
+                low_id INTEGER NOT NULL,
+                high_id INTEGER NOT NULL,
+                messages INTEGER NOT NULL,
+                PRIMARY KEY (strategy, channel_id, cell)
+            ) WITHOUT ROWID""",
+            # AUTOINCREMENT: an id is a label in an index file, so it must never name another chunk later.
+            """CREATE TABLE chunk (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                key TEXT NOT NULL UNIQUE,
+                strategy TEXT NOT NULL,
+                channel_id INTEGER NOT NULL,
+                cell INTEGER NOT NULL,
+                first_id INTEGER NOT NULL,
+                last_id INTEGER NOT NULL,
+                text TEXT NOT NULL,
+                text_hash BLOB NOT NULL,
+                change INTEGER NOT NULL
+            )""",
+            "CREATE INDEX chunk_cell ON chunk (strategy, channel_id, cell)",
+            "CREATE INDEX chunk_change ON chunk (change)",
+            "CREATE INDEX chunk_text_hash ON chunk (text_hash)",
+            """CREATE TABLE chunk_message (
+                chunk_id INTEGER NOT NULL,
+                message_id INTEGER NOT NULL,
+                PRIMARY KEY (chunk_id, message_id)
+            ) WITHOUT ROWID""",
+            "CREATE INDEX chunk_message_message ON chunk_message (message_id)",
+            """CREATE TABLE chunk_removal (
+                chunk_id INTEGER PRIMARY KEY,
+                strategy TEXT NOT NULL,
+                change INTEGER NOT NULL,
+                removed_at INTEGER NOT NULL
+            )""",
+            "CREATE INDEX chunk_removal_change ON chunk_removal (change)",
+            """CREATE TABLE vector (
+                model_id INTEGER NOT NULL,
+                text_hash BLOB NOT NULL,
+                data BLOB NOT NULL,
+                PRIMARY KEY (model_id, text_hash)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE alert (
+                id INTEGER PRIMARY KEY,
+                key TEXT NOT NULL,
+                severity TEXT NOT NULL,
+                text TEXT NOT NULL,
+                raised_at INTEGER NOT NULL,
+                resolved_at INTEGER,
+                count INTEGER NOT NULL DEFAULT 1,
+                announced_at INTEGER,
+                resolution_announced_at INTEGER
+            )""",
+            "CREATE UNIQUE INDEX alert_open ON alert (key) WHERE resolved_at IS NULL",
+        ),
+    ),
+)
+
+
+def migrate(database: APSWDatabase) -> int:
+    """Bring the schema up to date and return its number. Several processes may call it at once.
+
+    Raises ConfigError when the database was written by a newer ragd.
+    """
+    database.execute_sql(
+        "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER)"
+    )
+    newest = MIGRATIONS[-1].number
+    if applied_number(database) > newest:
+        raise ConfigError(
+            f"the database has migration {applied_number(database)}, this ragd knows {newest}",
+            hint="it was written by a newer ragd: upgrade, or restore an older backup",
+        )
+    for migration in MIGRATIONS:
+        _apply(database, migration)
+    return newest
+
+
+def applied_number(database: APSWDatabase) -> int:
+    """The number of the newest migration the database has, 0 for none."""
+    (number,) = database.execute_sql("SELECT coalesce(max(number), 0) FROM migration").fetchone()
+    return int(number)
+
+
+def _apply(database: APSWDatabase, migration: Migration) -> None:
+    with database.atomic("IMMEDIATE"):
+        if applied_number(database) >= migration.number:
+            return
+        for statement in migration.statements:
+            database.execute_sql(statement)
+        database.execute_sql(
+            "INSERT INTO migration (number, name, applied_at) VALUES (?, ?, ?)",
+            (migration.number, migration.name, int(time.time())),
+        )

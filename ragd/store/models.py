@@ -1,0 +1,184 @@
+"""peewee's view of the tables that migrations.py makes; a test holds the two against each other.
+
+Times are Unix milliseconds unless a name says otherwise. Models are bound to no database: queries are executed on the
+one they are given.
+"""
+
+from __future__ import annotations
+
+from peewee import AutoField, BigIntegerField, BlobField, BooleanField, CompositeKey, IntegerField, Model, TextField
+
+
+class Guild(Model):
+    id = BigIntegerField(primary_key=True)
+    name = TextField()
+    removed = BooleanField(default=False)
+
+
+class Channel(Model):
+    """A text, voice, stage, news or forum channel or a thread: whatever holds messages, or threads that do."""
+
+    id = BigIntegerField(primary_key=True)
+    guild_id = BigIntegerField()
+    parent_id = BigIntegerField(null=True)
+    type = IntegerField()
+    name = TextField()
+    last_message_id = BigIntegerField(default=0)
+    """The newest message id known to have existed; it may have been deleted since. 0: none."""
+    readable = BooleanField(default=True)
+    archived = BooleanField(default=False)
+    deleted = BooleanField(default=False)
+    threads_listed_at = BigIntegerField(default=0)
+
+
+class Message(Model):
+    """One message; a deleted one stays as an empty tombstone, so that no page read brings it back."""
+
+    id = BigIntegerField(primary_key=True)
+    guild_id = BigIntegerField()
+    channel_id = BigIntegerField()
+    author_id = BigIntegerField(default=0)
+    author_name = TextField(default="")
+    is_bot = BooleanField(default=False)
+    type = IntegerField(default=0)
+    content = TextField(default="")
+    extra = TextField(default="{}")
+    """JSON: attachments, embeds, mentions, stickers (see ragd/text.py)."""
+    reply_to_id = BigIntegerField(null=True)
+    edited_at = BigIntegerField(default=0)
+    deleted = BooleanField(default=False)
+    chunkable = BooleanField(default=False)
+    """Whether it takes part in search: not deleted, written by a person, with text."""
+    source = TextField()
+    received_at = BigIntegerField()
+    change = BigIntegerField()
+    """Grows with every write to any message; commits are in its order, so a reader that follows it misses none."""
+
+
+class Coverage(Model):
+    """Every message of the channel with start_id <= id <= end_id that exists is in the store."""
+
+    channel_id = BigIntegerField()
+    start_id = BigIntegerField()
+    end_id = BigIntegerField()
+    source = TextField()
+    proved_at = BigIntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("channel_id", "start_id")
+
+
+class Counter(Model):
+    name = TextField(primary_key=True)
+    value = BigIntegerField()
+
+
+class EmbeddingModel(Model):
+    id = AutoField()
+    key = TextField()
+    name = TextField()
+    dimension = IntegerField()
+
+    class Meta:
+        table_name = "model"
+
+
+class SyncState(Model):
+    """How far a strategy has followed the messages' change numbers."""
+
+    strategy = TextField(primary_key=True)
+    version = IntegerField()
+    position = BigIntegerField()
+
+    class Meta:
+        table_name = "sync_state"
+
+
+class DirtyCell(Model):
+    """Six hours of a channel in which messages from low_id to high_id changed since their chunks were made."""
+
+    strategy = TextField()
+    channel_id = BigIntegerField()
+    cell = BigIntegerField()
+    low_id = BigIntegerField()
+    high_id = BigIntegerField()
+    messages = IntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("strategy", "channel_id", "cell")
+        table_name = "dirty_cell"
+
+
+class Chunk(Model):
+    id = AutoField()
+    key = TextField()
+    strategy = TextField()
+    channel_id = BigIntegerField()
+    cell = BigIntegerField()
+    first_id = BigIntegerField()
+    last_id = BigIntegerField()
+    text = TextField()
+    text_hash = BlobField()
+    change = BigIntegerField()
+    """Grows with every chunk made or removed; what the searcher follows."""
+
+
+class ChunkMessage(Model):
+    chunk_id = BigIntegerField()
+    message_id = BigIntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("chunk_id", "message_id")
+        table_name = "chunk_message"
+
+
+class ChunkRemoval(Model):
+    chunk_id = BigIntegerField(primary_key=True)
+    strategy = TextField()
+    change = BigIntegerField()
+    removed_at = BigIntegerField()
+
+    class Meta:
+        table_name = "chunk_removal"
+
+
+class Vector(Model):
+    """The embedding of a text by a model: float32, little-endian, unit length; shared by chunks of equal text."""
+
+    model_id = IntegerField()
+    text_hash = BlobField()
+    data = BlobField()
+
+    class Meta:
+        primary_key = CompositeKey("model_id", "text_hash")
+
+
+class Alert(Model):
+    """One condition from its first sight to its end; the open one of a key is unique."""
+
+    id = AutoField()
+    key = TextField()
+    severity = TextField()
+    text = TextField()
+    raised_at = BigIntegerField()
+    resolved_at = BigIntegerField(null=True)
+    count = IntegerField(default=1)
+    announced_at = BigIntegerField(null=True)
+    resolution_announced_at = BigIntegerField(null=True)
+
+
+MODELS: tuple[type[Model], ...] = (
+    Guild,
+    Channel,
+    Message,
+    Coverage,
+    Counter,
+    EmbeddingModel,
+    SyncState,
+    DirtyCell,
+    Chunk,
+    ChunkMessage,
+    ChunkRemoval,
+    Vector,
+    Alert,
+)
