@@ -1,0 +1,233 @@
+"""syncer: follows the messages' change numbers and keeps every strategy's chunks and vectors in step with them.
+
+Two stages, both resumable. A change marks the cell (six hours of a channel) it lies in as dirty; that is cheap and
+follows the feed in order. Then dirty cells are made anew, the one with the newest messages first, so that what people
+just wrote is found within a second or two even while years of history are being backfilled.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from ragd.chunking import (
+    CHUNKING_VERSION,
+    Chunk,
+    SourceMessage,
+    affected_span,
+    cell_bounds,
+    cell_of,
+    chunk_messages,
+)
+from ragd.config import Settings
+from ragd.embedding import Embedder
+from ragd.heartbeat import Counter
+from ragd.store import Store
+from ragd.store.chunks import Cell, MessageText, NewChunk, StoredChunk, hash_text
+from ragd.text import mentioned_ids, searchable_text
+from ragd.worker import Pulse, StopFlag, make_directory, run_worker
+
+_log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.1
+"""Between two looks at the change counter, each one read of one row: what a message waits for on average is half."""
+
+CHANGES_A_STEP = 5_000
+TEXTS_A_CALL = 32
+"""Texts embedded between two heartbeats: well under a second on one slow core."""
+
+LAG_EVERY_SECONDS = 2.0
+CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_BYTES = 16 * 1024 * 1024
+CHECKPOINT_BUSY_SECONDS = 2.0
+
+TOKEN_COUNTS_KEPT = 20_000
+
+
+class Stopped(Exception):  # noqa: N818 - no error: the step is left undone, the next start does it again
+    """The stop flag was set in the middle of a step."""
+
+
+class Syncer:
+    """A Worker (ragd/worker.py). Writes chunks and vectors; reads messages, never writes them."""
+
+    idle_seconds = IDLE_SECONDS
+
+    def __init__(self, settings: Settings, store: Store, embedder: Embedder, stop: StopFlag) -> None:
+        self._settings = settings
+        self._store = store
+        self._chunks = store.chunks
+        self._embedder = embedder
+        self._stop = stop
+        self._strategies = settings.auto_sync_strategies
+        self._count_tokens = lru_cache(TOKEN_COUNTS_KEPT)(embedder.count_tokens)
+        identity = embedder.identity
+        self._model_id = self._chunks.model_id(identity.key, identity.name, embedder.dimension)
+        self._chunks.begin_strategies(self._strategies, CHUNKING_VERSION)
+        self._revectoring = True
+        self._full_pass_due = self._checkpoint_due = self._lag_due = 0.0
+        self._lag = 0
+        self._made = self._removed = self._embedded = self._cells = 0
+        self._on_progress: Callable[[], None] = lambda: None
+
+    def step(self, now: float) -> bool:
+        """Follow the feed, then make one dirty cell of each strategy anew."""
+        try:
+            marked = sum(self._follow(strategy) for strategy in self._strategies)
+            remade = [self._make_next(strategy) for strategy in self._strategies]
+            busy = bool(marked) or any(remade) or self._revector()
+        except Stopped:
+            return False
+        self._housekeeping(now, idle=not busy)
+        return busy
+
+    def close(self) -> None:
+        self._store.close()
+
+    def on_progress(self, callback: Callable[[], None]) -> None:
+        """Call back in the middle of long steps, for the heartbeat."""
+        self._on_progress = callback
+
+    def counters(self) -> dict[str, Counter]:
+        """For the heartbeat; `backlog` and `done` are what tells a stuck syncer from an idle one."""
+        return {
+            "backlog": self._lag,
+            "done": self._cells + self._embedded,
+            "lag_messages": self._lag,
+            "cells": self._cells,
+            "chunks_made": self._made,
+            "chunks_removed": self._removed,
+            "embedded": self._embedded,
+        }
+
+    # Following
+
+    def _follow(self, strategy: str) -> int:
+        if not self._chunks.has_changes(strategy):
+            return 0
+        return self._chunks.mark_dirty(strategy, cell_of, CHANGES_A_STEP)
+
+    # One cell
+
+    def _make_next(self, strategy: str) -> bool:
+        cell = self._chunks.next_dirty(strategy)
+        if cell is None:
+            return False
+        self._make(cell)
+        self._cells += 1
+        return True
+
+    def _make(self, cell: Cell) -> None:
+        """Chunk the part of a cell that changed anew, and commit just what became different."""
+        stored = self._chunks.stored_chunks(cell)
+        ids = self._chunks.message_ids(cell.channel_id, *cell_bounds(cell.cell))
+        extents = [(chunk.first_id, chunk.last_id) for chunk in stored]
+        first, last = affected_span(cell.strategy, ids, extents, cell.low_id, cell.high_id)
+        wanted = self._chunk(cell, first, last)
+        within = [chunk for chunk in stored if first <= chunk.first_id and chunk.last_id <= last]
+        self._replace(cell, within, wanted)
+
+    def _chunk(self, cell: Cell, first_id: int, last_id: int) -> list[Chunk]:
+        rows = self._chunks.message_texts(cell.channel_id, first_id, last_id)
+        return chunk_messages(
+            cell.strategy,
+            [source_message(row) for row in rows],
+            count_tokens=self._count_tokens,
+            max_tokens=self._embedder.max_tokens,
+        )
+
+    def _replace(self, cell: Cell, old: Sequence[StoredChunk], wanted: Sequence[Chunk]) -> None:
+        old_keys, keys = {chunk.key for chunk in old}, {chunk.key for chunk in wanted}
+        removed = [chunk.id for chunk in old if chunk.key not in keys]
+        added = [
+            NewChunk(chunk.key, chunk.message_ids, chunk.text, hash_text(chunk.text))
+            for chunk in wanted
+            if chunk.key not in old_keys
+        ]
+        # Vectors first, then one transaction: no moment in which a message has lost its old chunk and has no new one.
+        vectors = self._embed_missing(added)
+        self._chunks.commit_cell(cell, removed, added, vectors, self._model_id)
+        self._made += len(added)
+        self._removed += len(removed)
+
+    def _embed_missing(self, chunks: Sequence[NewChunk]) -> dict[bytes, bytes]:
+        texts = {chunk.text_hash: chunk.text for chunk in chunks}
+        missing = self._chunks.unembedded(texts.keys(), self._model_id)
+        return self._embed({digest: texts[digest] for digest in sorted(missing)})
+
+    def _embed(self, texts: dict[bytes, str]) -> dict[bytes, bytes]:
+        digests = list(texts)
+        vectors: dict[bytes, bytes] = {}
+        for start in range(0, len(digests), TEXTS_A_CALL):
+            self._breathe()
+            part = digests[start : start + TEXTS_A_CALL]
+            for digest, vector in zip(part, self._embedder.embed([texts[d] for d in part]), strict=True):
+                vectors[digest] = vector.astype("<f4").tobytes()
+            self._embedded += len(part)
+        return vectors
+
+    def _breathe(self) -> None:
+        """Between two calls of the model: show that the loop goes round, and leave when asked to."""
+        self._on_progress()
+        if self._stop.is_set():
+            raise Stopped
+
+    # Another model, and keeping house
+
+    def _revector(self) -> bool:
+        """After a change of model: give every chunk a vector of the new one; True while some have none."""
+        if not self._revectoring:
+            return False
+        texts = dict(self._chunks.without_vector(self._model_id, TEXTS_A_CALL))
+        if texts:
+            self._chunks.add_vectors(self._embed(texts), self._model_id)
+            return True
+        self._chunks.drop_other_models(self._model_id)
+        self._revectoring = False
+        return False
+
+    def _housekeeping(self, now: float, *, idle: bool) -> None:
+        if now >= self._lag_due:
+            self._lag_due = now + LAG_EVERY_SECONDS
+            self._lag = self._chunks.lag()
+        if now >= self._checkpoint_due or self._store.wal_bytes() > CHECKPOINT_BYTES:
+            self._checkpoint_due = now + CHECKPOINT_SECONDS
+            self._store.checkpoint(CHECKPOINT_BUSY_SECONDS)
+        if idle and now >= self._full_pass_due:
+            self._full_pass_due = now + self._settings.auto_sync_interval_minutes * 60
+            self._full_pass()
+
+    def _full_pass(self) -> None:
+        """Look at everything once more: whatever slipped through is found and mended here, and reported."""
+        started = time.monotonic()
+        for strategy in self._strategies:
+            if found := self._chunks.mark_inconsistent(strategy, cell_of):
+                _log.warning("full pass: %d messages out of step with their %s chunks", found, strategy)
+        self._chunks.prune_removals()
+        _log.info("full pass over %s in %.1f s", ", ".join(self._strategies), time.monotonic() - started)
+
+
+def source_message(row: MessageText) -> SourceMessage:
+    """What chunking reads of a stored message."""
+    return SourceMessage(
+        id=row.id,
+        author_id=row.author_id,
+        author_name=row.author_name,
+        text=searchable_text(row.content, row.extra),
+        reply_to_id=row.reply_to_id,
+        mention_ids=mentioned_ids(row.extra),
+    )
+
+
+def run(settings: Settings, stop: StopFlag) -> None:
+    """Run the syncer until the flag is set. Raises RagdError."""
+    make_directory(settings.data_dir)
+    # NORMAL: chunks and vectors are derived; what a power cut takes is made again.
+    store = Store.open(settings.database_path, durability="NORMAL")
+    embedder = Embedder.open(settings.model_dir, settings.embed_threads)
+    syncer = Syncer(settings, store, embedder, stop)
+    pulse = Pulse(settings, "syncer", syncer.counters)
+    syncer.on_progress(pulse.beat)
+    run_worker(syncer, pulse, stop)

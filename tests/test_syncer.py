@@ -1,0 +1,201 @@
+"""The syncer against a real store and the real model: in step, resumable, and the same as from scratch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ragd.chunking import CHUNKING_VERSION, chunk_messages
+from ragd.config import Settings, load_settings
+from ragd.embedding import Embedder
+from ragd.errors import TransientError
+from ragd.store import Store
+from ragd.store.events import Deleted, Edited, Event, Posted
+from ragd.syncer import Syncer, source_message
+from ragd.worker import StopFlag
+from tests.store.factories import CHANNEL, GUILD, at, message
+
+STRATEGIES = ("temporal", "conversation")
+
+
+def make_settings(directory: Path, **overrides: str) -> Settings:
+    return load_settings(RAGD_DATA_DIR=directory, DISCORD_BOT_TOKEN="x", **overrides)
+
+
+def make_syncer(store: Store, embedder: Embedder, directory: Path, **overrides: str) -> Syncer:
+    return Syncer(make_settings(directory, **overrides), store, embedder, StopFlag())
+
+
+def settle(syncer: Syncer, now: float = 0.0) -> None:
+    for _ in range(10_000):
+        if not syncer.step(now):
+            return
+    raise AssertionError("the syncer never comes to rest")
+
+
+def stored_keys(store: Store, strategy: str) -> set[str]:
+    return {row[0] for row in store._all("SELECT key FROM chunk WHERE strategy = ?", strategy)}
+
+
+def keys_from_scratch(store: Store, embedder: Embedder, strategy: str) -> set[str]:
+    sources = [source_message(row) for row in store.chunks.message_texts(CHANNEL, 0, 1 << 62)]
+    chunks = chunk_messages(strategy, sources, count_tokens=embedder.count_tokens, max_tokens=embedder.max_tokens)
+    return {chunk.key for chunk in chunks}
+
+
+def assert_consistent(store: Store, embedder: Embedder) -> None:
+    for strategy in STRATEGIES:
+        assert stored_keys(store, strategy) == keys_from_scratch(store, embedder, strategy)
+    orphans = "SELECT count(*) FROM vector WHERE text_hash NOT IN (SELECT text_hash FROM chunk)"
+    missing = "SELECT count(*) FROM chunk WHERE text_hash NOT IN (SELECT text_hash FROM vector)"
+    assert store._one(orphans) == (0,)
+    assert store._one(missing) == (0,)
+    assert store.chunks.lag() == 0
+
+
+WORDS = ["rain gauge", "why?", "solder the reed switch again", "ok", "the pond migration is stuck", "danke!", "a" * 900]
+
+change = st.one_of(
+    st.tuples(st.just("post"), st.integers(0, 40), st.sampled_from(WORDS), st.integers(1, 3)),
+    st.tuples(st.just("edit"), st.integers(0, 40), st.sampled_from(WORDS), st.integers(1, 9)),
+    st.tuples(st.just("delete"), st.integers(0, 40), st.just(""), st.just(0)),
+)
+
+
+def as_event(kind: str, slot: int, text: str, number: int) -> Event:
+    """Slots lie ten minutes apart, so that windows, gaps and the grid are all crossed by forty of them."""
+    message_id = at(slot * 600)
+    if kind == "post":
+        reply = at((slot - 1) * 600) if number == 3 else None
+        return Posted(message(message_id, text, author_id=number, author_name=f"author{number}", reply_to_id=reply))
+    if kind == "edit":
+        return Edited(message(message_id, text, edited_at=number))
+    return Deleted(GUILD, CHANNEL, [message_id])
+
+
+@given(batches=st.lists(st.lists(change, min_size=1, max_size=12), min_size=1, max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_incremental_equals_from_scratch(embedder: Embedder, batches: list[list[tuple[str, int, str, int]]]) -> None:
+    store = Store.open(Path(":memory:"))
+    syncer = make_syncer(store, embedder, Path("/nonexistent"))
+    ingest = store.ingest()
+    for batch in batches:
+        ingest.apply([as_event(*step) for step in batch])
+        settle(syncer)
+        assert_consistent(store, embedder)
+    store.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "ragd.sqlite3")
+
+
+def test_the_open_tail_is_made_anew_and_closed_chunks_are_left_alone(
+    store: Store, embedder: Embedder, tmp_path: Path
+) -> None:
+    syncer, ingest = make_syncer(store, embedder, tmp_path), store.ingest()
+    ingest.apply([Posted(message(at(0), "first conversation"))])
+    settle(syncer)
+    before = stored_keys(store, "conversation")
+    ingest.apply([Posted(message(at(5000), "hours later"))])
+    settle(syncer)
+    assert before < stored_keys(store, "conversation")
+    embedded = syncer.counters()["embedded"]
+    ingest.apply([Posted(message(at(5010), "and on"))])
+    settle(syncer)
+    assert before < stored_keys(store, "conversation")
+    assert syncer.counters()["embedded"] - embedded == 1, "one text, which both strategies share"
+
+
+def test_a_deleted_message_leaves_chunks_and_vectors(store: Store, embedder: Embedder, tmp_path: Path) -> None:
+    syncer, ingest = make_syncer(store, embedder, tmp_path), store.ingest()
+    ingest.apply([Posted(message(at(0), "keep this")), Posted(message(at(1), "the code is 4711"))])
+    settle(syncer)
+    ingest.apply([Deleted(GUILD, CHANNEL, [at(1)])])
+    settle(syncer)
+    assert all("4711" not in row[0] for row in store._all("SELECT text FROM chunk"))
+    assert_consistent(store, embedder)
+
+
+def test_bots_and_system_messages_take_no_part(store: Store, embedder: Embedder, tmp_path: Path) -> None:
+    syncer = make_syncer(store, embedder, tmp_path)
+    store.ingest().apply(
+        [Posted(message(at(0), is_bot=True)), Posted(message(at(1), type=7)), Posted(message(at(2), ""))]
+    )
+    settle(syncer)
+    assert store.counts().chunks == 0
+
+
+def test_a_stop_in_the_middle_loses_nothing(store: Store, embedder: Embedder, tmp_path: Path) -> None:
+    stop = StopFlag()
+    syncer = Syncer(make_settings(tmp_path), store, embedder, stop)
+    store.ingest().apply([Posted(message(at(i * 4000), f"message number {i}")) for i in range(40)])
+    syncer.on_progress(stop.set)
+    syncer.step(0.0)
+    assert store.chunks.lag() > 0
+    settle(make_syncer(store, embedder, tmp_path))
+    assert_consistent(store, embedder)
+
+
+def test_the_newest_cell_comes_first(store: Store, embedder: Embedder, tmp_path: Path) -> None:
+    syncer = make_syncer(store, embedder, tmp_path)
+    store.ingest().apply([Posted(message(at(i * 86_400), f"day {i}")) for i in range(5)])
+    syncer.step(0.0)
+    assert {row[0] for row in store._all("SELECT text FROM chunk")} == {"ann: day 4"}
+
+
+def test_a_full_pass_mends_what_slipped_through(store: Store, embedder: Embedder, tmp_path: Path) -> None:
+    syncer = make_syncer(store, embedder, tmp_path)
+    store.ingest().apply([Posted(message(at(0))), Posted(message(at(4000)))])
+    settle(syncer)
+    with store._transaction():
+        store._execute("DELETE FROM chunk WHERE strategy = 'temporal'")
+    syncer.step(31 * 60.0)
+    settle(syncer, 31 * 60.0)
+    assert_consistent(store, embedder)
+
+
+def test_strategies_come_and_go_with_the_settings(store: Store, embedder: Embedder, tmp_path: Path) -> None:
+    store.ingest().apply([Posted(message(at(0)))])
+    settle(make_syncer(store, embedder, tmp_path, AUTO_SYNC_STRATEGIES="temporal"))
+    assert not stored_keys(store, "conversation")
+    settle(make_syncer(store, embedder, tmp_path, AUTO_SYNC_STRATEGIES="conversation"))
+    assert not stored_keys(store, "temporal")
+    assert stored_keys(store, "conversation") == keys_from_scratch(store, embedder, "conversation")
+
+
+def test_a_new_version_of_chunking_makes_everything_anew(store: Store, embedder: Embedder, tmp_path: Path) -> None:
+    store.ingest().apply([Posted(message(at(0)))])
+    settle(make_syncer(store, embedder, tmp_path))
+    store.chunks.begin_strategies(STRATEGIES, CHUNKING_VERSION + 1)
+    assert store.counts().chunks == 0
+    assert store.chunks.lag() == 1
+
+
+def test_chunks_without_a_vector_of_the_model_get_one(store: Store, embedder: Embedder, tmp_path: Path) -> None:
+    store.ingest().apply([Posted(message(at(0)))])
+    settle(make_syncer(store, embedder, tmp_path))
+    with store._transaction():
+        store._execute("UPDATE vector SET model_id = 99")
+    settle(make_syncer(store, embedder, tmp_path))
+    assert_consistent(store, embedder)
+    assert store._one("SELECT count(*) FROM vector WHERE model_id = 99") == (0,)
+
+
+def test_a_locked_database_is_a_passing_error(store: Store, embedder: Embedder, tmp_path: Path) -> None:
+    syncer = make_syncer(store, embedder, tmp_path)
+    store.ingest().apply([Posted(message(at(0)))])
+    store._database.execute_sql("PRAGMA busy_timeout = 50")
+    blocker = apsw.Connection(str(tmp_path / "ragd.sqlite3"))
+    blocker.execute("BEGIN IMMEDIATE")
+    with pytest.raises(TransientError):
+        settle(syncer)
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    settle(syncer)
+    assert_consistent(store, embedder)
