@@ -102,9 +102,18 @@ class Pulse:
     def enter(self, state: str, detail: str = "") -> None:
         """Change state and beat at once."""
         if (state, detail) != (self.state, self.detail):
-            _log.info("%s%s", state, f": {detail}" if detail else "")
+            _log.log(_level_of(state), "%s%s", state, f": {detail}" if detail else "")
         self.state, self.detail = state, detail
         self.beat(force=True)
+
+    def settle(self, state: str, detail: str = "") -> None:
+        """Be in a state; beats at once only if that is a change."""
+        if (state, detail) != (self.state, self.detail):
+            self.enter(state, detail)
+
+
+def _level_of(state: str) -> int:
+    return logging.WARNING if state == "degraded" else logging.INFO
 
 
 class Worker(Protocol):

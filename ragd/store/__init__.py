@@ -32,7 +32,6 @@ class Counts:
     holes: int
     unreadable_channels: int
     lag_messages: int
-    newest_message_id: int
 
 
 class Store(Queries):
@@ -99,11 +98,9 @@ class Store(Queries):
         return dict(self._all("SELECT channel_id, max(id) FROM message GROUP BY channel_id"))
 
     def counts(self) -> Counts:
-        messages, deleted, newest = self._one(
-            "SELECT count(*) - coalesce(sum(deleted), 0), coalesce(sum(deleted), 0), coalesce(max(id), 0) FROM message"
-        )
+        deleted = self._count("message WHERE deleted")
         return Counts(
-            messages=messages,
+            messages=self._count("message") - deleted,
             deleted=deleted,
             channels=self._count("channel WHERE NOT deleted"),
             chunks=self._count("chunk"),
@@ -114,7 +111,6 @@ class Store(Queries):
             holes=len(self.coverage.holes()),
             unreadable_channels=self.coverage.unreadable_channels(),
             lag_messages=self.chunks.lag(),
-            newest_message_id=newest,
         )
 
     def _count(self, rest: str) -> int:

@@ -46,15 +46,25 @@ def open_database(
     require_safe_sqlite()
     if read_only and not path.exists():
         raise UnavailableError(f"no database at {path}", hint="start ragd first, or set RAGD_DATA_DIR")
+    left_behind = read_only and _wal_bytes(path) > 0
     database = APSWDatabase(str(path), pragmas=_pragmas(durability, read_only), timeout=busy_seconds)
     try:
         with translated_errors(path):
             database.connect()
             database.execute_sql("SELECT count(*) FROM sqlite_schema").fetchone()
+        if left_behind:
+            # The last connection to close would write what a killed daemon left in its log into the file: a reader
+            # must not. An empty log is its own to delete.
+            database.connection().config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _wal_bytes(path: Path) -> int:
+    wal = Path(f"{path}-wal")
+    return wal.stat().st_size if wal.exists() else 0
 
 
 def _pragmas(durability: Durability, read_only: bool) -> list[tuple[str, Any]]:

@@ -60,6 +60,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             )""",
             "CREATE UNIQUE INDEX message_change ON message (change)",
             "CREATE INDEX message_channel ON message (channel_id, id)",
+            "CREATE INDEX message_tombstone ON message (id) WHERE deleted",
             "CREATE INDEX message_author ON message (author_id, id)",
             """CREATE TABLE coverage (
                 channel_id INTEGER NOT NULL,

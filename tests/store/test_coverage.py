@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_adding_intervals_gives_their_union(spans: list[tuple[int, int]]) -> Non
         store.coverage.add_interval(7, first, last, "rest")
     stored = store.coverage.intervals(7)
     assert ids_of(stored) == ids_of(spans)
-    assert all(one[1] + 1 < other[0] for one, other in zip(stored, stored[1:], strict=False)), "disjoint, not adjacent"
+    assert all(one[1] + 1 < other[0] for one, other in pairwise(stored)), "disjoint, not adjacent"
     store.close()
 
 

@@ -1,0 +1,266 @@
+"""Fills holes over REST: newest first, fair over channels, resumable at any page."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+import aiohttp
+import discord
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from ragd.bot.journal import Journal
+from ragd.bot.normalise import (
+    MessageChannel,
+    ThreadParent,
+    can_read,
+    channel_row,
+    message_row,
+    readable_channels,
+    thread_parents,
+)
+from ragd.snowflake import from_unix_seconds
+from ragd.store.coverage import FIRST_ID, Hole
+from ragd.store.events import ChannelGone, ChannelRow, ChannelsSeen, PageRead, ThreadsListed
+
+_log = logging.getLogger(__name__)
+
+PAGE = 100
+"""Messages a page: the most Discord gives."""
+
+CHANNELS_AT_ONCE = 4
+"""Pages asked for at a time. discord.py keeps to the rate limits; more would only queue up in front of them."""
+
+RETRY_PAUSE_SECONDS = 15.0
+"""Before holes are tried again that a whole round could not make smaller."""
+
+
+class Backfill:
+    """Reads what the gateway did not bring. One round reads one page of each channel that has a hole."""
+
+    def __init__(
+        self,
+        client: discord.Client,
+        journal: Journal,
+        read_holes: Callable[[], Awaitable[list[Hole]]],
+        reconcile_hours: float,
+    ) -> None:
+        self._client = client
+        self._journal = journal
+        self._read_holes = read_holes
+        self._reconcile_seconds = reconcile_hours * 3600
+        self._wake = asyncio.Event()
+        self._resync_wanted = False
+        self._session = 0
+        self._threads: dict[int, discord.Thread] = {}
+        self.holes = 0
+        """Holes at the last count."""
+        self.resyncs = 0
+        """How often everything was stated, filled and re-read since the process started."""
+
+    def wake(self) -> None:
+        """Look for holes now."""
+        self._wake.set()
+
+    def resync(self) -> None:
+        """A new session: list archived threads, fill holes, then re-read recent history for offline edits."""
+        self._session += 1
+        self._resync_wanted = True
+        self._wake.set()
+
+    def session_lost(self) -> None:
+        """What is being read over REST no longer joins on to what comes live."""
+        self._session += 1
+
+    async def run(self) -> None:
+        """Work until cancelled. Errors of single channels are logged; a refused token is raised."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._journal.commit()  # what woke us may still be queued, and the store would not show its hole
+            resync, self._resync_wanted = self._resync_wanted, False
+            if resync:
+                await self._list_threads()
+            await self._fill_all()
+            if resync and not self._resync_wanted:
+                await self._reconcile()
+                self.resyncs += 1
+
+    # Holes
+
+    async def _fill_all(self) -> None:
+        """Read pages until no hole is left but those of channels that could not be read this time."""
+        started, pages = time.monotonic(), 0
+        failed: set[int] = set()
+        while holes := await self._read_holes():
+            self.holes = len(holes)
+            round_ = _newest_of_each(hole for hole in holes if hole.channel_id not in failed)
+            if not round_:
+                _log.warning("%d holes cannot be filled now, trying again later", len(holes))
+                asyncio.get_running_loop().call_later(RETRY_PAUSE_SECONDS, self._wake.set)
+                break
+            read = await self._gather(self._fill_page(hole) for hole in round_)
+            failed |= {hole.channel_id for hole, ok in zip(round_, read, strict=True) if not ok}
+            pages += sum(read)
+        else:
+            self.holes = 0
+        if pages:
+            _log.info("%d pages of messages read in %.1f s", pages, time.monotonic() - started)
+
+    async def _gather(self, jobs: Iterable[Awaitable[bool]]) -> list[bool]:
+        slots = asyncio.Semaphore(CHANNELS_AT_ONCE)
+
+        async def limited(job: Awaitable[bool]) -> bool:
+            async with slots:
+                return await job
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(limited(job)) for job in jobs]
+        return [task.result() for task in tasks]
+
+    async def _fill_page(self, hole: Hole) -> bool:
+        channel = await self._channel(hole.channel_id)
+        if channel is None:
+            return False
+        page = await self._read_page(channel, hole.end_id, hole.start_id)
+        return page is not None
+
+    async def _channel(self, channel_id: int) -> MessageChannel | None:
+        """The channel from the cache or, for an archived thread, over REST; None if it cannot be had."""
+        cached = self._client.get_channel(channel_id) or self._threads.get(channel_id)
+        if isinstance(cached, MessageChannel):
+            return cached
+        try:
+            fetched = await self._client.fetch_channel(channel_id)
+        except discord.NotFound:
+            await self._journal.commit(ChannelGone(channel_id))
+            return None
+        except (discord.HTTPException, discord.InvalidData, aiohttp.ClientError, TimeoutError) as error:
+            _log.warning("channel %d cannot be had: %s", channel_id, error)
+            return None
+        if isinstance(fetched, discord.Thread):
+            self._threads[channel_id] = fetched
+        return fetched if isinstance(fetched, MessageChannel) else None
+
+    async def _read_page(self, channel: MessageChannel, end_id: int, start_id: int) -> PageRead | None:
+        """Read and commit the newest page of start_id..end_id; None when it could not be read."""
+        if not can_read(channel):
+            await self._unreadable(channel)
+            return None
+        try:
+            messages = await _history(channel, end_id)
+        except discord.Forbidden:
+            await self._unreadable(channel)
+            return None
+        except discord.NotFound:
+            await self._journal.commit(ChannelGone(channel.id))
+            return None
+        except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
+            _log.warning("a page of channel %d cannot be read: %s", channel.id, error)
+            return None
+        if not messages and not can_read(channel):  # the permission went while we asked
+            await self._unreadable(channel)
+            return None
+        return await self._commit_page(channel, messages, end_id, start_id)
+
+    async def _commit_page(
+        self, channel: MessageChannel, messages: list[discord.Message], end_id: int, start_id: int
+    ) -> PageRead:
+        oldest = min((message.id for message in messages), default=FIRST_ID) if len(messages) == PAGE else FIRST_ID
+        start_id = max(start_id, oldest)
+        rows = [message_row(message, channel.guild.id) for message in messages if message.id >= start_id]
+        page = PageRead(channel.guild.id, channel.id, start_id, end_id, rows)
+        await self._journal.commit(page)
+        return page
+
+    async def _unreadable(self, channel: MessageChannel) -> None:
+        _log.info("channel %d is not readable for the bot", channel.id)
+        row = channel_row(channel)
+        await self._journal.commit(
+            ChannelsSeen([ChannelRow(row.id, row.guild_id, row.parent_id, row.type, row.name, 0, readable=False)])
+        )
+
+    # What happened offline to messages we had
+
+    async def _reconcile(self) -> None:
+        """Re-read the last hours of every channel: what was edited or deleted while nobody listened shows there."""
+        if not self._reconcile_seconds:
+            return
+        session, since = self._session, from_unix_seconds(time.time() - self._reconcile_seconds)
+        channels = [
+            channel
+            for guild in self._client.guilds
+            for channel in readable_channels(guild)
+            if (channel.last_message_id or 0) >= since
+        ]
+        await self._gather(self._reconcile_channel(channel, since, session) for channel in channels)
+        _log.info("recent history of %d channels read again", len(channels))
+
+    async def _reconcile_channel(self, channel: MessageChannel, since: int, session: int) -> bool:
+        end_id = channel.last_message_id or 0
+        while end_id >= since and session == self._session:
+            page = await self._read_page(channel, end_id, since)
+            if page is None or page.start_id <= since:
+                break
+            end_id = page.start_id - 1
+        return True
+
+    # Archived threads
+
+    async def _list_threads(self) -> None:
+        """Make archived threads known, with their last messages, so that their holes show."""
+        session = self._session
+        parents = [parent for guild in self._client.guilds for parent in thread_parents(guild)]
+        await self._gather(self._list_threads_of(parent, session) for parent in parents)
+
+    async def _list_threads_of(self, parent: ThreadParent, session: int) -> bool:
+        at = int(time.time() * 1000)
+        try:
+            threads = [thread async for thread in _archived(parent)]
+        except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
+            _log.warning("archived threads of channel %d cannot be listed: %s", parent.id, error)
+            return False
+        if session != self._session:
+            return False  # a break lies between the listing and now: the listing proves nothing about what is live
+        self._threads.update((thread.id, thread) for thread in threads)
+        self._journal.record(ChannelsSeen([channel_row(thread) for thread in threads]))
+        await self._journal.commit(ThreadsListed(parent.id, at))
+        return True
+
+
+def _newest_of_each(holes: Iterable[Hole]) -> list[Hole]:
+    """The first hole of each channel; holes come newest first."""
+    newest: dict[int, Hole] = {}
+    for hole in holes:
+        newest.setdefault(hole.channel_id, hole)
+    return list(newest.values())
+
+
+def _is_transient(error: BaseException) -> bool:
+    return isinstance(error, discord.DiscordServerError | aiohttp.ClientError | TimeoutError)
+
+
+async def _history(channel: MessageChannel, end_id: int) -> list[discord.Message]:
+    """The newest page at or below end_id. Server errors are tried again a few times, with jitter."""
+    before = discord.Object(end_id + 1)
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(_is_transient),
+        wait=wait_random_exponential(multiplier=0.5, max=10),
+        stop=stop_after_attempt(4),
+        reraise=True,
+    )
+    return await retrying(_one_page, channel, before)
+
+
+async def _one_page(channel: MessageChannel, before: discord.Object) -> list[discord.Message]:
+    return [message async for message in channel.history(limit=PAGE, before=before)]
+
+
+async def _archived(parent: ThreadParent) -> AsyncIterator[discord.Thread]:
+    async for thread in parent.archived_threads(limit=None):
+        yield thread
+    if isinstance(parent, discord.TextChannel) and parent.permissions_for(parent.guild.me).manage_threads:
+        async for thread in parent.archived_threads(limit=None, private=True):
+            yield thread

@@ -1,0 +1,211 @@
+"""The gateway connection: every event that changes what the server holds, recorded in the order it came."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import discord
+from discord.ext import commands
+
+from ragd.bot.backfill import Backfill
+from ragd.bot.journal import Journal
+from ragd.bot.normalise import AnyChannel, channel_row, guild_channels, message_row
+from ragd.heartbeat import Counter
+from ragd.store.events import ChannelGone, ChannelsSeen, Deleted, Edited, GuildSeen, Posted, SessionBroken
+
+_log = logging.getLogger(__name__)
+
+
+def capture_intents() -> discord.Intents:
+    """What capture needs to see; MESSAGE CONTENT is privileged and must be granted in the developer portal."""
+    intents = discord.Intents.none()
+    intents.guilds = True
+    intents.guild_messages = True
+    intents.message_content = True
+    return intents
+
+
+class CaptureClient(commands.Bot):
+    """Records; decides nothing. Handlers put events into the journal before they wait for anything."""
+
+    def __init__(self, command_prefix: str, journal: Journal) -> None:
+        super().__init__(
+            command_prefix,
+            intents=capture_intents(),
+            help_command=None,
+            max_messages=None,
+            allowed_mentions=discord.AllowedMentions.none(),
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            chunk_guilds_at_startup=False,
+        )
+        self.journal = journal
+        self.backfill: Backfill | None = None
+        self._announced: set[int] = set()
+        self._last_event = time.monotonic()
+        self._connected = False
+        self._disconnected_at = time.monotonic()
+        self.sessions = 0
+        self.resumes = 0
+
+    # Sessions
+
+    async def on_connect(self) -> None:
+        """READY: a new session, so whatever came between the last one and this one was missed."""
+        self.journal.record(SessionBroken())
+        self._announced.clear()
+        self._connected = True
+        self.sessions += 1
+        if self.backfill:
+            self.backfill.session_lost()
+
+    async def on_ready(self) -> None:
+        _log.info("connected to Discord: %d guilds", len(self.guilds))
+        self.announce_everything()
+
+    def announce_everything(self) -> None:
+        """Tell the store where every channel stands, and have the holes that shows filled."""
+        for guild in self.guilds:
+            self._announce_guild(guild)
+        if self.backfill:
+            self.backfill.resync()
+
+    async def on_resumed(self) -> None:
+        """Discord replayed what was missed: the session goes on unbroken."""
+        self._connected = True
+        self.resumes += 1
+        _log.info("session resumed")
+
+    async def on_disconnect(self) -> None:
+        if self._connected:
+            _log.info("disconnected from Discord")
+            self._disconnected_at = time.monotonic()
+        self._connected = False
+
+    # Guilds and channels
+
+    def _announce_guild(self, guild: discord.Guild) -> None:
+        self.journal.record(GuildSeen(guild.id, guild.name))
+        self._announce(*guild_channels(guild))
+
+    def _announce(self, *channels: AnyChannel) -> None:
+        self._announced.update(channel.id for channel in channels)
+        self.journal.record(ChannelsSeen([channel_row(channel) for channel in channels]))
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        self._announce_guild(guild)
+        if self.backfill:
+            self.backfill.resync()
+
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        """The outage broke every channel's claim to be complete (see on_guild_unavailable), so all state it anew."""
+        if self.is_ready():  # else on_ready does
+            _log.info("guild %d is available again", guild.id)
+            self.announce_everything()
+
+    async def on_guild_unavailable(self, guild: discord.Guild) -> None:
+        """An outage at Discord: no removal, but events of that time are lost."""
+        _log.warning("guild %d is unavailable", guild.id)
+        self.journal.record(SessionBroken())
+
+    async def on_guild_channel_create(self, channel: discord.abc.GuildChannel) -> None:
+        self._announce_any(channel)
+
+    async def on_guild_channel_update(self, _: discord.abc.GuildChannel, channel: discord.abc.GuildChannel) -> None:
+        self._announce_guild(channel.guild)  # a category's permissions reach all its channels
+        self._wake_backfill()
+
+    async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
+        self.journal.record(ChannelGone(channel.id))
+
+    async def on_guild_role_update(self, _: discord.Role, role: discord.Role) -> None:
+        self._announce_guild(role.guild)
+        self._wake_backfill()
+
+    async def on_member_update(self, _: discord.Member, member: discord.Member) -> None:
+        if member == member.guild.me:
+            self._announce_guild(member.guild)
+            self._wake_backfill()
+
+    async def on_thread_create(self, thread: discord.Thread) -> None:
+        self._announce_any(thread)
+
+    async def on_thread_join(self, thread: discord.Thread) -> None:
+        self._announce_any(thread)
+
+    async def on_thread_update(self, _: discord.Thread, thread: discord.Thread) -> None:
+        self._announce_any(thread)
+
+    async def on_raw_thread_delete(self, payload: discord.RawThreadDeleteEvent) -> None:
+        self.journal.record(ChannelGone(payload.thread_id))
+
+    def _announce_any(self, channel: object) -> None:
+        if isinstance(channel, AnyChannel):
+            self._announce(channel)
+            self._wake_backfill()
+
+    def _wake_backfill(self) -> None:
+        if self.backfill:
+            self.backfill.wake()
+
+    # Messages
+
+    async def on_message(self, message: discord.Message) -> None:
+        if message.guild is None:
+            return
+        self._last_event = time.monotonic()
+        if message.channel.id not in self._announced and self.is_ready():
+            self._announce_any(message.channel)
+        self.journal.record(Posted(message_row(message, message.guild.id)))
+        await self.process_commands(message)
+
+    async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
+        if payload.guild_id is not None:
+            self._last_event = time.monotonic()
+            self.journal.record(Edited(message_row(payload.message, payload.guild_id)))
+
+    async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
+        if payload.guild_id is not None:
+            self.journal.record(Deleted(payload.guild_id, payload.channel_id, [payload.message_id]))
+
+    async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
+        if payload.guild_id is not None:
+            self.journal.record(Deleted(payload.guild_id, payload.channel_id, sorted(payload.message_ids)))
+
+    # Health
+
+    @property
+    def disconnected_seconds(self) -> float:
+        """How long there has been no session; 0 while there is one."""
+        return 0.0 if self._connected else time.monotonic() - self._disconnected_at
+
+    def gateway_counters(self) -> dict[str, Counter]:
+        """What the heartbeat tells of the connection; ages in seconds."""
+        return {
+            "connected": self._connected,
+            "sessions": self.sessions,
+            "resumes": self.resumes,
+            "last_event_age_seconds": round(time.monotonic() - self._last_event, 1),
+            "gateway_ack_age_seconds": self._ack_age(),
+        }
+
+    def _ack_age(self) -> float | None:
+        """How overdue Discord's next acknowledgement of a heartbeat is, in seconds; None if not connected.
+
+        discord.py keeps the time in a private attribute and offers no other way to see that acknowledgements stopped
+        while events go on (`latency` keeps its last good value).
+        """
+        keep_alive = getattr(self.ws, "_keep_alive", None) if self._connected else None
+        if keep_alive is None:
+            return None
+        overdue = time.perf_counter() - float(keep_alive._last_ack) - float(keep_alive.interval or 0)
+        return round(max(0.0, overdue), 1)
+
+
+async def close_quietly(client: discord.Client, seconds: float) -> None:
+    """Close the connection, but do not let a dead one delay the stop."""
+    try:
+        await asyncio.wait_for(client.close(), seconds)
+    except TimeoutError:
+        _log.warning("the gateway did not close within %.0f s", seconds)

@@ -1,0 +1,220 @@
+"""capture: one gateway connection; everything it sees is committed to SQLite, what it missed is read over REST.
+
+The working loop is the writer: it takes what the gateway's handlers queued, commits it, and writes the heartbeat.
+The event loop runs the handlers; one thread of its own holds the database, so that a slow disk stops no event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import aiohttp
+import discord
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from ragd.bot.alerts import deliver_alerts
+from ragd.bot.backfill import Backfill
+from ragd.bot.client import CaptureClient, close_quietly
+from ragd.bot.commands import HealthCommand
+from ragd.bot.endpoints import LONGEST_RECONNECT_SECONDS, use_endpoints
+from ragd.bot.journal import Journal
+from ragd.config import Settings
+from ragd.errors import ConfigError, TransientError, UnavailableError
+from ragd.heartbeat import Counter
+from ragd.store import Hole, Ingest, Store
+from ragd.worker import Pulse, StopFlag, make_directory, run_async, wait_for_stop
+
+_log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+COMMIT_RETRY_SECONDS = 1.0
+"""Pause before a batch is tried again that the database would not take."""
+
+DISCONNECTED_SECONDS = 10.0
+"""Discord closes connections as a matter of course; one that is resumed sooner is no news."""
+
+CLOSE_SECONDS = 1.5
+DRAIN_SECONDS = 2.0
+"""Together less than supervisord's stopwaitsecs for capture."""
+
+
+class Capture:
+    """The process: the client, the journal, the writer and the backfill."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._thread = ThreadPoolExecutor(1, "store")
+        self._journal = Journal(self._state_everything)
+        self._client = CaptureClient(settings.command_prefix, self._journal)
+        self._backfill = Backfill(self._client, self._journal, self._holes, settings.reconcile_hours)
+        self._client.backfill = self._backfill
+        self._pulse = Pulse(settings, "capture", self._counters)
+        self._store: Store | None = None
+        self._ingest: Ingest | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. Raises ConfigError for what only a person can mend."""
+        await self._in_thread(self._open_store)
+        await self._client.add_cog(HealthCommand(self._settings))
+        gateway = asyncio.create_task(self._connect(), name="gateway")
+        helpers = [
+            asyncio.create_task(self._backfill.run(), name="backfill"),
+            asyncio.create_task(self._deliver_alerts(stop), name="alerts"),
+        ]
+        try:
+            await self._write_until(stop, [gateway, *helpers])
+        finally:
+            await self._shut_down([gateway, *helpers])
+
+    # The writer: this process's working loop
+
+    async def _write_until(self, stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+        while not stop.is_set():
+            await self._write_once(stop)
+            self._pulse.beat()
+            for task in tasks:
+                _require_alive(task)
+        self._pulse.enter("stopping")
+
+    async def _write_once(self, stop: asyncio.Event) -> None:
+        assert self._ingest is not None
+        ingest = self._ingest
+        try:
+            await self._journal.write_next(
+                lambda events: self._in_thread(lambda: ingest.apply(events)), self._settings.heartbeat_seconds / 2
+            )
+        except TransientError as error:
+            self._pulse.enter("degraded", str(error))
+            await wait_for_stop(stop, COMMIT_RETRY_SECONDS)
+            return
+        self._judge_connection()
+
+    def _judge_connection(self) -> None:
+        away = self._client.disconnected_seconds
+        if not away:
+            self._pulse.settle("running")
+        elif away > DISCONNECTED_SECONDS:
+            self._pulse.settle("degraded", "not connected to Discord")
+
+    def _counters(self) -> dict[str, Counter]:
+        totals = dict(self._ingest.totals) if self._ingest else {}
+        return {
+            **totals,
+            "backlog": len(self._journal),
+            "done": self._journal.committed,
+            "holes": self._backfill.holes,
+            "resyncs": self._backfill.resyncs,
+            **self._client.gateway_counters(),
+        }
+
+    # The store, in its own thread
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _open_store(self) -> None:
+        # FULL: an event counts as captured only when a power cut cannot take it back.
+        self._store = Store.open(self._settings.database_path, durability="FULL")
+        self._ingest = self._store.ingest()
+
+    async def _holes(self) -> list[Hole]:
+        store = self._opened()
+        return await self._in_thread(store.coverage.holes)
+
+    def _opened(self) -> Store:
+        assert self._store is not None, "the store is opened before any task starts"
+        return self._store
+
+    # Discord
+
+    async def _state_everything(self) -> None:
+        self._client.announce_everything()
+
+    async def _connect(self) -> None:
+        token = self._settings.discord_bot_token
+        if token is None:
+            raise ConfigError("DISCORD_BOT_TOKEN is not set", hint="`ragd` without one runs the demo")
+        try:
+            await self._log_in(token.get_secret_value())
+            await self._client.connect(reconnect=True)
+        except discord.LoginFailure:
+            raise ConfigError(
+                "Discord refused DISCORD_BOT_TOKEN", hint="copy the token anew from the developer portal, page Bot"
+            ) from None
+        except discord.PrivilegedIntentsRequired:
+            raise ConfigError(
+                "Discord does not grant the MESSAGE CONTENT intent",
+                hint="switch it on in the developer portal, page Bot, Privileged Gateway Intents",
+            ) from None
+        except discord.ConnectionClosed as error:
+            raise ConfigError(f"Discord closed the gateway for good with code {error.code}") from None
+
+    async def _log_in(self, token: str) -> None:
+        """Log in; while Discord cannot be reached, try again for ever: capture is of use again the moment it can."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type((aiohttp.ClientError, discord.DiscordServerError, OSError, TimeoutError)),
+            wait=wait_random_exponential(multiplier=0.5, max=LONGEST_RECONNECT_SECONDS),
+            before_sleep=_log_retry,
+        )
+        await retrying(self._client.login, token)
+
+    async def _deliver_alerts(self, stop: asyncio.Event) -> None:
+        if self._settings.alert_channel_id is None:
+            await stop.wait()
+            return
+        alerts = self._opened().alerts
+        await deliver_alerts(self._client, self._settings.alert_channel_id, alerts, self._in_thread, stop)
+
+    # The end
+
+    async def _shut_down(self, tasks: list[asyncio.Task[None]]) -> None:
+        await close_quietly(self._client, CLOSE_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._drain(), DRAIN_SECONDS)
+        if self._store is not None:
+            await self._in_thread(self._store.close)
+        self._thread.shutdown(wait=False)
+
+    async def _drain(self) -> None:
+        """Commit what is queued. What cannot be committed in time is a hole, and the next start fills it."""
+        assert self._ingest is not None
+        ingest = self._ingest
+        while len(self._journal):
+            try:
+                await self._journal.write_next(lambda events: self._in_thread(lambda: ingest.apply(events)), 0)
+            except TransientError as error:
+                _log.warning("%d events are left to the next start: %s", len(self._journal), error)
+                return
+
+
+def _require_alive(task: asyncio.Task[None]) -> None:
+    """Raise what ended a side task: none of them ends by itself, and without one of them capture is deaf."""
+    if task.done():
+        task.result()
+        raise UnavailableError(f"the {task.get_name()} task has ended")
+
+
+def _log_retry(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    pause = state.next_action.sleep if state.next_action else 0.0
+    _log.warning("cannot reach Discord (%s), trying again in %.1f s", error or type(error).__name__, pause)
+
+
+def run(settings: Settings, stop: StopFlag) -> None:
+    """Run capture until the flag is set. Raises RagdError."""
+    make_directory(settings.data_dir)
+    use_endpoints(settings)
+
+    async def main(event: asyncio.Event) -> None:
+        await Capture(settings).run(event)
+
+    run_async(main, stop)
