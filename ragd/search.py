@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from ragd.answers import SearchResult
 from ragd.embedding import Embedder, Vectors
 from ragd.index import VectorIndex
 from ragd.snowflake import to_unix_seconds
@@ -31,27 +32,6 @@ class Query:
     since_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One passage; ids are strings, as in Discord's API, for they do not fit a JSON number."""
-
-    score: float
-    """Cosine similarity, 1 is the same."""
-    strategy: str
-    guild_id: str
-    channel_id: str
-    channel: str
-    author: str
-    """Who wrote the first message of the passage."""
-    time: str
-    """When, ISO 8601 in UTC."""
-    message_ids: list[str]
-    text: str
-    """One line a message, `author: text`, as the messages read now."""
-    url: str
-    """Jump link to the first message."""
-
-
 class Search:
     """Answers queries from the indexes of all strategies. Called from one thread, the indexes' own."""
 
@@ -60,7 +40,7 @@ class Search:
         self._embedder = embedder
         self._indexes = indexes
 
-    def answer(self, query: Query) -> list[Result]:
+    def answer(self, query: Query) -> list[SearchResult]:
         """The best passages, best first; fewer than the limit when there are no more.
 
         What was deleted or edited since it was indexed shows as it is now: text comes from the messages, never from
@@ -88,9 +68,9 @@ class Search:
             ranked += found
         return sorted(ranked, key=lambda hit: (-hit[1], hit[0])), exhausted
 
-    def _cite(self, ranked: list[tuple[int, float]], limit: int) -> list[Result]:
+    def _cite(self, ranked: list[tuple[int, float]], limit: int) -> list[SearchResult]:
         passages = self._store.passages([chunk_id for chunk_id, _ in ranked])
-        results: list[Result] = []
+        results: list[SearchResult] = []
         taken: list[set[int]] = []
         for chunk_id, score in ranked:
             passage = passages.get(chunk_id)
@@ -110,9 +90,9 @@ def _overlap(one: Collection[int], other: Collection[int]) -> float:
     return len(set(one) & set(other)) / min(len(one), len(other))
 
 
-def _result(passage: Passage, score: float) -> Result:
+def _result(passage: Passage, score: float) -> SearchResult:
     first = passage.messages[0]
-    return Result(
+    return SearchResult(
         score=round(score, 4),
         strategy=passage.strategy,
         guild_id=str(passage.guild_id),

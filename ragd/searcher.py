@@ -21,6 +21,7 @@ import numpy as np
 import orjson
 from aiohttp import web
 
+from ragd.answers import SearchAnswer, SearchResult
 from ragd.config import Settings
 from ragd.embedding import Embedder
 from ragd.errors import CannotCreateError, DamagedError, RagdError, TransientError
@@ -252,16 +253,15 @@ class Searcher:
         except (RagdError, ValueError, TypeError) as error:
             return _json({"error": str(error)}, status=503 if isinstance(error, TransientError) else 400)
         self._queries += 1
-        return _json(
-            {
-                "results": [asdict(result) for result in results],
-                "indexed": sum(len(follower.index) for follower in self._followers.values()),
-                "lag_messages": lag,
-                "took_ms": round((time.perf_counter() - started) * 1000, 1),
-            }
+        answer = SearchAnswer(
+            results=results,
+            indexed=sum(len(follower.index) for follower in self._followers.values()),
+            lag_messages=lag,
+            took_ms=round((time.perf_counter() - started) * 1000, 1),
         )
+        return _json(asdict(answer))
 
-    def _find(self, asked: object) -> tuple[list[Any], int]:
+    def _find(self, asked: object) -> tuple[list[SearchResult], int]:
         self._work()  # so that an answer knows everything that was embedded before it was asked
         return self._search.answer(read_query(asked, self._store.vectors)), self._store.chunks.lag()
 

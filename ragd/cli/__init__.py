@@ -1,0 +1,1 @@
+"""The command lines: `ragd` runs processes, `ragdctl` talks to them."""

@@ -1,0 +1,54 @@
+"""`ragdctl`: the operator's tool. It only asks; what it can show of a dead daemon, it shows."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+import ragd
+from ragd.cli.restart import restart
+from ragd.cli.search import search
+from ragd.cli.settings import config
+from ragd.cli.status import status
+from ragd.cli.watch import watch
+from ragd.errors import RagdError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
+
+
+def main() -> None:
+    """Entry point of the console script. An error on purpose ends in one line on standard error and its own code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a locale without the letters that people write in must not end the output
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        app()
+    except RagdError as error:
+        print(f"ragdctl: {error.one_line()}", file=sys.stderr)
+        sys.exit(int(error.exit_code))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ragd {ragd.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def ragdctl(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Look at ragd, search, and restart its processes. Reads the same settings as `ragd`."""
+
+
+app.command()(status)
+app.command()(search)
+app.command()(watch)
+app.command()(restart)
+app.command()(config)

@@ -1,0 +1,101 @@
+"""`ragdctl search`: ask the searcher as the operator, who may read everything."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from ragd.answers import SearchAnswer, SearchRequest, SearchResult
+from ragd.cli.render import AsJson, console, harmless, link, local_time, one_line, print_json
+from ragd.config import load_settings
+from ragd.errors import RagdError
+from ragd.search_client import ask_searcher
+
+_SPAN = re.compile(r"(\d{1,6})([mhdw])")
+_SPAN_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def search(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for, in any words.")],
+    *,
+    channel: Annotated[str | None, typer.Option(help="Only in this channel and its threads: name or id.")] = None,
+    author: Annotated[str | None, typer.Option(help="Only passages in which this person wrote: name or id.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only what is newer: 2026-01-31, an ISO time, or 30m, 12h, 7d, 2w ago.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=50, help="How many passages at most.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Search what was said. Each passage comes with its score, author, time and a link to the message."""
+    newer = parse_since(since, datetime.now().astimezone()).isoformat() if since else None
+    request = SearchRequest(text, limit, channel=channel, author=author, since=newer)
+    answer = ask_searcher(load_settings().search_socket, request)
+    if as_json:
+        print_json(asdict(answer))
+    else:
+        _show(console(), answer, request)
+
+
+def parse_since(text: str, now: datetime) -> datetime:
+    """A date or time (local unless it says otherwise), or a span before `now`, to a time with its offset.
+
+    Raises RagdError naming the rule.
+    """
+    try:
+        if span := _SPAN.fullmatch(text.strip()):
+            return now - timedelta(**{_SPAN_UNITS[span[2]]: int(span[1])})
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except (ValueError, OverflowError):
+        raise RagdError(
+            f"--since={one_line(text)}: must be a date (2026-01-31), an ISO time, or a span such as 30m, 12h, 7d, 2w"
+        ) from None
+
+
+def _show(screen: Console, answer: SearchAnswer, request: SearchRequest) -> None:
+    for result in answer.results:
+        _show_result(screen, result)
+    if not answer.results:
+        screen.print(_why_empty(answer, request))
+    screen.print(Text(_footer(answer), style="dim"))
+
+
+def _show_result(screen: Console, result: SearchResult) -> None:
+    screen.print(
+        Text.assemble(
+            (f"{result.score:.2f}", "bold green"),
+            "  ",
+            (f"#{one_line(result.channel)}", "cyan"),
+            "  ",
+            (one_line(result.author), "bold"),
+            f"  {local_time(result.time)}",
+        ),
+        soft_wrap=True,
+    )
+    screen.print(link(result.url, "dim"), soft_wrap=True)
+    passage = harmless(result.text)
+    if screen.is_terminal:
+        screen.print(Padding(Text(passage), (0, 0, 1, 4)))
+    else:  # for files and pipes one line stays one line
+        screen.print(Text("".join(f"    {line}\n" for line in passage.splitlines())), soft_wrap=True)
+
+
+def _why_empty(answer: SearchAnswer, request: SearchRequest) -> str:
+    if not answer.indexed:
+        why = "nothing is indexed yet; `ragdctl status` tells how far it is"
+    elif request.channel or request.author or request.since:
+        why = "no passage passes --channel, --author and --since; try with fewer of them"
+    else:
+        why = "none of the indexed passages can be read any more"
+    return f"No results: {why}."
+
+
+def _footer(answer: SearchAnswer) -> str:
+    waiting = f", {answer.lag_messages:,} messages not yet searchable" if answer.lag_messages else ""
+    return f"{len(answer.results)} of {answer.indexed:,} indexed passages in {answer.took_ms:.0f} ms{waiting}"
