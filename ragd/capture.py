@@ -39,8 +39,8 @@ COMMIT_RETRY_SECONDS = 1.0
 DISCONNECTED_SECONDS = 10.0
 """Discord closes connections as a matter of course; one that is resumed sooner is no news."""
 
-CLOSE_SECONDS = 1.5
-DRAIN_SECONDS = 2.0
+CLOSE_SECONDS = 1.0
+DRAIN_SECONDS = 1.5
 """Together less than supervisord's stopwaitsecs for capture."""
 
 

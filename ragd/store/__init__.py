@@ -10,7 +10,7 @@ from playhouse.apsw_ext import APSWDatabase
 from ragd.store.alerts import AlertStore
 from ragd.store.chunks import ChunkStore
 from ragd.store.coverage import CoverageStore, Hole
-from ragd.store.database import Durability, Queries, open_database, translated_errors
+from ragd.store.database import BUSY_SECONDS, Durability, Queries, open_database, translated_errors
 from ragd.store.events import ChannelRow
 from ragd.store.ingest import Ingest
 from ragd.store.migrations import migrate
@@ -48,12 +48,12 @@ class Store(Queries):
         self.alerts = AlertStore(database)
 
     @classmethod
-    def open(cls, path: Path, *, durability: Durability = "NORMAL") -> Store:
+    def open(cls, path: Path, *, durability: Durability = "NORMAL", busy_seconds: float = BUSY_SECONDS) -> Store:
         """Open for writing; the file and its schema are made or brought up to date.
 
         Raises CannotCreateError, ConfigError (written by a newer ragd), DamagedError or TransientError.
         """
-        database = open_database(path, durability=durability)
+        database = open_database(path, durability=durability, busy_seconds=busy_seconds)
         with translated_errors(path):
             migrate(database)
         return cls(database)

@@ -13,6 +13,7 @@ class Announcement:
     """Something to tell: an alert that is new, or one that has ended. Times in Unix seconds."""
 
     id: int
+    key: str
     severity: str
     text: str
     raised_at: int
@@ -61,5 +62,5 @@ class AlertStore(Queries):
             )
 
     def _announcements(self, where: str) -> list[Announcement]:
-        rows = self._all(f"SELECT id, severity, text, raised_at, resolved_at FROM alert WHERE {where}")
+        rows = self._all(f"SELECT id, key, severity, text, raised_at, resolved_at FROM alert WHERE {where}")
         return [Announcement(*row) for row in rows]
