@@ -7,6 +7,7 @@ requirements name what building needs only while there is something to build.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +55,8 @@ def build_wheel(directory: str, config_settings: Settings = None, metadata_direc
 def build_editable(directory: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:
     """An editable install over a source tree with the model in it."""
     _ensure_model()
+    # setuptools warns of packages that lie beside its own files, which is how this tree is laid out.
+    warnings.filterwarnings("ignore", message="Editable installation")
     return str(build_meta.build_editable(directory, config_settings, metadata_directory))
 
 

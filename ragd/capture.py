@@ -78,8 +78,9 @@ class Capture:
         while not stop.is_set():
             await self._write_once(stop)
             self._pulse.beat()
-            for task in tasks:
-                _require_alive(task)
+            if not stop.is_set():
+                for task in tasks:
+                    _require_alive(task)
         self._pulse.enter("stopping")
 
     async def _write_once(self, stop: asyncio.Event) -> None:

@@ -24,7 +24,9 @@ class StoreLink:
         self._store: Store | None = None
 
     def lag(self) -> int:
-        """Messages that are captured and not yet searchable. Raises RagdError."""
+        """Messages that are captured and not yet searchable; 0 before there is a database. Raises RagdError."""
+        if not self._path.exists():
+            return 0  # the first start: capture makes it in a moment
         try:
             return self._opened().chunks.lag()
         except RagdError:

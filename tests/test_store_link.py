@@ -21,8 +21,9 @@ def path(tmp_path: Path) -> Path:
 
 def test_no_database_is_said_and_none_is_made(tmp_path: Path) -> None:
     link = StoreLink(tmp_path / "ragd.sqlite3")
+    assert link.lag() == 0
     with pytest.raises(UnavailableError, match="no database"):
-        link.lag()
+        link.resolve("disk")
     assert link.open_alerts() == []
     assert list(tmp_path.iterdir()) == []
 
