@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The channels and threads whose messages the asker may read at this moment."""
+
+    channels: list[int]
 
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """What is asked. Channel and author by name or id; `since` ISO 8601 with its offset."""
+    """What is asked. Channel and author by name or id; `since` ISO 8601 with its offset.
+
+    `access` is `operator`, who may read everything, or an allow-list: the searcher answers nobody without either.
+    """
 
     query: str
     limit: int = 10
-    access: str = "operator"
+    access: Literal["operator"] | Allowed = "operator"
     channel: str | None = None
     author: str | None = None
     since: str | None = None

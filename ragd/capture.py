@@ -20,12 +20,15 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from ragd.bot.alerts import deliver_alerts
 from ragd.bot.backfill import Backfill
 from ragd.bot.client import CaptureClient, close_quietly
-from ragd.bot.commands import HealthCommand
+from ragd.bot.commands import add_commands
 from ragd.bot.endpoints import LONGEST_RECONNECT_SECONDS, use_endpoints
+from ragd.bot.guard import GatewayGuard
 from ragd.bot.journal import Journal
+from ragd.bot.spool import Spool
 from ragd.config import Settings
 from ragd.errors import ConfigError, TransientError, UnavailableError
 from ragd.heartbeat import Counter
+from ragd.soundness import require_sound
 from ragd.store import Hole, Ingest, Store
 from ragd.worker import Pulse, StopFlag, make_directory, run_async, wait_for_stop
 
@@ -39,6 +42,9 @@ COMMIT_RETRY_SECONDS = 1.0
 DISCONNECTED_SECONDS = 10.0
 """Discord closes connections as a matter of course; one that is resumed sooner is no news."""
 
+AUTHENTICATION_FAILED = 4004
+"""The gateway's close code for a token that it does not take, or takes no more."""
+
 CLOSE_SECONDS = 1.0
 DRAIN_SECONDS = 1.5
 """Together less than supervisord's stopwaitsecs for capture."""
@@ -50,21 +56,23 @@ class Capture:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._thread = ThreadPoolExecutor(1, "store")
-        self._journal = Journal(self._state_everything)
+        self._journal = Journal(Spool(settings.data_dir / "capture.spool"), self._state_everything)
         self._client = CaptureClient(settings.command_prefix, self._journal)
         self._backfill = Backfill(self._client, self._journal, self._holes, settings.reconcile_hours)
         self._client.backfill = self._backfill
-        self._pulse = Pulse(settings, "capture", self._counters)
+        self._guard = GatewayGuard(self._client, settings.deaf_seconds)
+        self._pulse = Pulse(settings, "capture", self.counters)
         self._store: Store | None = None
         self._ingest: Ingest | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises ConfigError for what only a person can mend."""
         await self._in_thread(self._open_store)
-        await self._client.add_cog(HealthCommand(self._settings))
+        await add_commands(self._client, self)
         gateway = asyncio.create_task(self._connect(), name="gateway")
         helpers = [
             asyncio.create_task(self._backfill.run(), name="backfill"),
+            asyncio.create_task(self._guard.run(), name="guard"),
             asyncio.create_task(self._deliver_alerts(stop), name="alerts"),
         ]
         try:
@@ -101,9 +109,15 @@ class Capture:
         if not away:
             self._pulse.settle("running")
         elif away > DISCONNECTED_SECONDS:
-            self._pulse.settle("degraded", "not connected to Discord")
+            self._pulse.settle("degraded", self._why_away())
 
-    def _counters(self) -> dict[str, Counter]:
+    def _why_away(self) -> str:
+        if self._client.identify_blocked_seconds:
+            return "Discord grants no more sessions today: waiting until the IDENTIFY budget is reset"
+        return "not connected to Discord"
+
+    def counters(self) -> dict[str, Counter]:
+        """For the heartbeat, and for commands."""
         totals = dict(self._ingest.totals) if self._ingest else {}
         return {
             **totals,
@@ -111,8 +125,23 @@ class Capture:
             "done": self._journal.committed,
             "holes": self._backfill.holes,
             "resyncs": self._backfill.resyncs,
+            "spooled": self._journal.spooled,
             **self._client.gateway_counters(),
+            **self._guard.counters(),
         }
+
+    # What commands need (ragd/bot/commands/host.py)
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+    def resync(self) -> None:
+        self._backfill.resync()
+
+    async def in_store(self, work: Callable[[Store], Result]) -> Result:
+        store = self._opened()
+        return await self._in_thread(lambda: work(store))
 
     # The store, in its own thread
 
@@ -120,6 +149,7 @@ class Capture:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _open_store(self) -> None:
+        require_sound(self._settings, self._pulse.beat)
         # FULL: an event counts as captured only when a power cut cannot take it back.
         self._store = Store.open(self._settings.database_path, durability="FULL")
         self._ingest = self._store.ingest()
@@ -145,15 +175,15 @@ class Capture:
             await self._log_in(token.get_secret_value())
             await self._client.connect(reconnect=True)
         except discord.LoginFailure:
-            raise ConfigError(
-                "Discord refused DISCORD_BOT_TOKEN", hint="copy the token anew from the developer portal, page Bot"
-            ) from None
+            raise _token_refused() from None
         except discord.PrivilegedIntentsRequired:
             raise ConfigError(
                 "Discord does not grant the MESSAGE CONTENT intent",
                 hint="switch it on in the developer portal, page Bot, Privileged Gateway Intents",
             ) from None
         except discord.ConnectionClosed as error:
+            if error.code == AUTHENTICATION_FAILED:
+                raise _token_refused() from None
             raise ConfigError(f"Discord closed the gateway for good with code {error.code}") from None
 
     async def _log_in(self, token: str) -> None:
@@ -195,6 +225,12 @@ class Capture:
             except TransientError as error:
                 _log.warning("%d events are left to the next start: %s", len(self._journal), error)
                 return
+
+
+def _token_refused() -> ConfigError:
+    return ConfigError(
+        "Discord refused DISCORD_BOT_TOKEN", hint="copy the token anew from the developer portal, page Bot"
+    )
 
 
 def _require_alive(task: asyncio.Task[None]) -> None:

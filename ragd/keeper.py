@@ -6,20 +6,29 @@ the worker stays stopped until another watchdog has come up.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import time
 
 from ragd.alerts import AlertSink, Severity
 from ragd.heartbeat import Heartbeat
 from ragd.liveness import Condition, Limits, Liveness, Verdict
 from ragd.restarts import RestartBudget, RestartRule
 from ragd.supervision import ProcessInfo, ProcessState, RefusedError, SupervisorClient
+from ragd.worker import STACK_SIGNAL
 
 _log = logging.getLogger(__name__)
+
+STACK_SECONDS = 0.2
+"""What a worker gets to write its stacks before it is killed; it is part of the pass."""
 
 TERM_GRACE_SECONDS = 10.0
 """How long a worker over its memory may take to end in order before it is killed."""
 
 _WORKING = (Condition.HEALTHY, Condition.DEGRADED)
+_FINAL = {Condition.MISCONFIGURED: ("config", Severity.ERROR), Condition.DAMAGED: ("damage", Severity.CRITICAL)}
+"""What only a person can mend: the problem's name in the alert's key, and how much it matters."""
 
 
 class Keeper:
@@ -94,7 +103,7 @@ class Keeper:
             level = logging.INFO if verdict.condition in (*_WORKING, Condition.STARTING) else logging.WARNING
             _log.log(level, "%s: %s%s", self.name, verdict.condition.value, verdict.reason and f", {verdict.reason}")
         self.verdict = verdict
-        self.settled |= verdict.condition in (*_WORKING, Condition.MISCONFIGURED)
+        self.settled |= verdict.condition in (*_WORKING, *_FINAL)
 
     def _remedy(self, now: float, info: ProcessInfo) -> None:
         self._finish_termination(now, info)
@@ -105,14 +114,16 @@ class Keeper:
                 self._terminate(now, info)
             case Condition.DOWN:
                 self._start(now, info)
-            case Condition.MISCONFIGURED:
+            case Condition.MISCONFIGURED | Condition.DAMAGED as condition:
+                problem, severity = _FINAL[condition]
                 text = f"{self.name} ended with a {self.verdict.reason}; it is left alone"
-                self._alerts.raise_alert(Severity.ERROR, self._key("config"), text)
+                self._alerts.raise_alert(severity, self._key(problem), text)
 
     def _replace(self, now: float, info: ProcessInfo) -> None:
         self._alert_incident("killed, supervisord replaces it")
         if self._may_act(now):
             _log.warning("killing %s (pid %s): %s", self.name, info.pid, self.verdict.reason)
+            _dump_stack(info.pid)
             self._supervisor.kill(self.name)
             self._account(now, info.pid)
 
@@ -162,7 +173,8 @@ class Keeper:
 
     def _follow_recovery(self, now: float, info: ProcessInfo) -> None:
         if info.pid is not None:
-            self._alerts.resolve(self._key("config"))
+            for problem, _ in _FINAL.values():
+                self._alerts.resolve(self._key(problem))
         if self.verdict.condition not in _WORKING:
             self._working_since = None
             return
@@ -174,3 +186,12 @@ class Keeper:
 
     def _key(self, problem: str = "") -> str:
         return f"worker.{self.name}.{problem}" if problem else f"worker.{self.name}"
+
+
+def _dump_stack(pid: int | None) -> None:
+    """Have the worker write down where it hangs. One that is stopped cannot; then its log just ends here."""
+    if pid is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, STACK_SIGNAL)
+        time.sleep(STACK_SECONDS)

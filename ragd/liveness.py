@@ -36,6 +36,8 @@ class Condition(Enum):
     DOWN = "down"
     MISCONFIGURED = "misconfigured"
     """It ended with a configuration error: another start would end the same way."""
+    DAMAGED = "damaged"
+    """It ended because a file is damaged: likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Liveness:
         self._last: float | None = None
         self._silence = _Stopwatch()
         self._idleness = _Stopwatch()
+        self._hearing = _Stopwatch()
 
     def judge(self, now: float, info: ProcessInfo, beat: Heartbeat | None, rss_bytes: int | None) -> Verdict:
         """Judge one pass at monotonic time `now`; `beat` may be missing or an earlier process's."""
@@ -97,6 +100,7 @@ class Liveness:
             beat = None
         silent = self._silence.measure((info.pid, beat and beat.beat), step_seconds)
         idle = self._idleness.measure((info.pid, _work_mark(beat)), step_seconds)
+        deaf = self._hearing.measure((info.pid, _deafness_mark(beat)), step_seconds)
         # one that supervisord is stopping is supervisord's to kill
         if info.state is ProcessState.STOPPING:
             return Verdict(Condition.STARTING, "being stopped")
@@ -104,6 +108,7 @@ class Liveness:
             self._judge_silence(silent, beat)
             or self._judge_memory(rss_bytes)
             or self._judge_work(idle, beat)
+            or self._judge_hearing(deaf, beat)
             or _judge_own_word(beat)
         )
 
@@ -136,6 +141,19 @@ class Liveness:
             return Verdict(Condition.DEAF, f"backlog of {_number(beat, 'backlog'):.0f}, nothing done for {idle:.0f} s")
         return None
 
+    def _judge_hearing(self, deaf: float, beat: Heartbeat | None) -> Verdict | None:
+        # capture has reconnected by then, which resumes the session; only a new process begins another one
+        if beat is None or deaf <= self._limits.deaf_seconds:
+            return None
+        return Verdict(
+            Condition.DEAF, f"the gateway brings no events, {_number(beat, 'deaf_channels'):.0f} channels wait"
+        )
+
+
+def _deafness_mark(beat: Heartbeat | None) -> object:
+    """Something that stays equal only while comparison after comparison finds messages the gateway did not bring."""
+    return True if beat is not None and _number(beat, "deaf_channels") > 0 else object()
+
 
 def _work_mark(beat: Heartbeat | None) -> object:
     """Something that stays equal only while a worker in `running` has work waiting and gets none done."""
@@ -152,6 +170,8 @@ def _number(beat: Heartbeat, counter: str) -> float:
 def _judge_absent(info: ProcessInfo) -> Verdict:
     if info.exit_status == ExitCode.CONFIG:
         return Verdict(Condition.MISCONFIGURED, "configuration error (its last line in the log says which)")
+    if info.exit_status == ExitCode.DATA:
+        return Verdict(Condition.DAMAGED, "damaged file (its last line in the log says which, and what to do)")
     if info.state in _DOWN:
         return Verdict(Condition.DOWN, f"{info.state.name.lower()}{_why(info)}")
     return Verdict(Condition.STARTING, f"supervisord tries again{_why(info)}")

@@ -10,6 +10,7 @@ from ragd.answers import SearchResult
 from ragd.embedding import Embedder, Vectors
 from ragd.index import VectorIndex
 from ragd.snowflake import to_unix_seconds
+from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.vectors import Filter, Passage, VectorStore
 from ragd.text import searchable_text
 
@@ -55,6 +56,12 @@ class Search:
             if exhausted or len(results) >= wanted:
                 return results
             fetch *= 4
+
+    def canaries(self, words: str) -> list[int]:
+        """Message ids of the canaries near these words: the way of every query, to what no other query is shown."""
+        query = Query(words, channel_ids=frozenset({CANARY_CHANNEL}))
+        ranked, _ = self._nearest(self._embedder.embed_query(words), _OVERFETCH, query)
+        return self._store.canaries_in([chunk_id for chunk_id, _ in ranked])
 
     def _nearest(self, vector: Vectors, fetch: int, query: Query) -> tuple[list[tuple[int, float]], bool]:
         """Chunk ids by score over all strategies, and whether that was all there is."""

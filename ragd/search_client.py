@@ -37,7 +37,16 @@ def ask_searcher(path: Path, request: SearchRequest, timeout_seconds: float = AN
 
     Raises UnavailableError if it does not answer in time or cannot now, RagdError with its word if it refuses.
     """
-    status, body = _post(path, json.dumps(asdict(request)).encode(), timeout_seconds)
+    return read_answer(*_post(path, write_request(request), timeout_seconds))
+
+
+def write_request(request: SearchRequest) -> bytes:
+    """The body of a POST to `/search`."""
+    return json.dumps(asdict(request)).encode()
+
+
+def read_answer(status: int, body: bytes) -> SearchAnswer:
+    """What the searcher's HTTP answer says. Raises as ask_searcher does."""
     try:
         document = json.loads(body)
         if status == http.client.OK:
@@ -50,10 +59,22 @@ def ask_searcher(path: Path, request: SearchRequest, timeout_seconds: float = AN
     raise RagdError(message)
 
 
-def _post(path: Path, body: bytes, timeout_seconds: float) -> tuple[int, bytes]:
+def ask_for_canaries(path: Path, words: str, timeout_seconds: float) -> list[int]:
+    """Ids of canaries (ragd/store/canary.py) that the searcher finds for these words. Raises as ask_searcher does."""
+    status, body = _post(path, json.dumps({"words": words}).encode(), timeout_seconds, "/canary")
+    try:
+        document = json.loads(body)
+        if status == http.client.OK:
+            return [int(message_id) for message_id in document["found"]]
+        raise UnavailableError(f"the searcher cannot answer: {document['error']}", hint=_STATUS_HINT)
+    except (ValueError, TypeError, LookupError) as error:
+        raise RagdError(f"the searcher's answer makes no sense (HTTP status {status}): {error!r}") from None
+
+
+def _post(path: Path, body: bytes, timeout_seconds: float, route: str = "/search") -> tuple[int, bytes]:
     connection = _UnixConnection(path, timeout_seconds)
     try:
-        connection.request("POST", "/search", body, {"Content-Type": "application/json"})
+        connection.request("POST", route, body, {"Content-Type": "application/json"})
         response = connection.getresponse()
         return response.status, response.read()
     except TimeoutError:

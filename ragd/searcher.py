@@ -21,6 +21,7 @@ import numpy as np
 import orjson
 from aiohttp import web
 
+from ragd.access import socket_mode
 from ragd.answers import SearchAnswer, SearchResult
 from ragd.config import Settings
 from ragd.embedding import Embedder
@@ -46,11 +47,21 @@ COMPACTION_SECONDS = 24 * 3600.0
 """Longest that a removed vector stays in the graph and so in its file."""
 
 SNAPSHOT_SECONDS = 300.0
+SNAPSHOT_WORTH = 100
+"""Fewer changes wait for an hour: following them again takes milliseconds, and the canary alone makes a few each time
+that health is checked, for which an idle server should not write its whole index."""
+
+SNAPSHOT_LATEST_SECONDS = 3600.0
 SNAPSHOT_AT_ONCE = 5_000
 """Changes after which a snapshot does not wait for its time: following them again would take seconds at a restart."""
 
-MAX_REQUEST_BYTES = 256 * 1024
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""Room for an allow-list of 200,000 channels: every thread that was ever open is one."""
+
 MAX_QUERY_CHARACTERS = 4_000
+
+LAST_ID = (1 << 63) - 1
+"""SQLite's largest integer: a time so late that its id would be larger is after every message."""
 
 
 class Follower:
@@ -124,8 +135,16 @@ class Follower:
 
     def _snapshot_if_due(self, now: float) -> None:
         changed = self.position - self._saved_position
-        if changed and (now >= self._snapshot_due or changed >= SNAPSHOT_AT_ONCE):
+        if self._snapshot_is_worth_it(now, changed):
             self.snapshot()
+
+    def _snapshot_is_worth_it(self, now: float, changed: int) -> bool:
+        late = now - self._snapshot_due
+        return (
+            changed >= SNAPSHOT_AT_ONCE
+            or (changed >= SNAPSHOT_WORTH and late >= 0)
+            or (changed > 0 and late >= SNAPSHOT_LATEST_SECONDS - SNAPSHOT_SECONDS)
+        )
 
     def snapshot(self) -> None:
         """Write the index to disk. A disk that will not take it is logged: the database has everything."""
@@ -152,6 +171,7 @@ class Searcher:
         self._pulse = Pulse(settings, "searcher", self._counters)
         self._followers: dict[str, Follower] = {}
         self._queries = 0
+        self._query_seconds = 0.0
         self._behind = 0
         self._lag = 0
 
@@ -225,6 +245,7 @@ class Searcher:
             "backlog": self._behind,
             "done": sum(follower.position for follower in self._followers.values()) + self._queries,
             "queries": self._queries,
+            "query_seconds": round(self._query_seconds, 6),
             **{f"vectors_{name}": len(follower.index) for name, follower in self._followers.items()},
         }
 
@@ -233,6 +254,7 @@ class Searcher:
     async def _listen(self) -> web.AppRunner:
         application = web.Application(client_max_size=MAX_REQUEST_BYTES)
         application.router.add_post("/search", self._answer)
+        application.router.add_post("/canary", self._answer_canary)
         runner = web.AppRunner(application, access_log=None, handle_signals=False)
         await runner.setup()
         path = self._settings.search_socket
@@ -242,7 +264,7 @@ class Searcher:
         except OSError as error:
             await runner.cleanup()
             raise CannotCreateError(f"cannot listen on {path}: {error}", hint="set RAGD_RUNTIME_DIR") from None
-        path.chmod(0o600)
+        path.chmod(socket_mode(path.parent))
         return runner
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -252,18 +274,41 @@ class Searcher:
             results, lag = await self._in_thread(lambda: self._find(asked))
         except (RagdError, ValueError, TypeError) as error:
             return _json({"error": str(error)}, status=503 if isinstance(error, TransientError) else 400)
+        took_seconds = time.perf_counter() - started
         self._queries += 1
+        self._query_seconds += took_seconds
         answer = SearchAnswer(
             results=results,
             indexed=sum(len(follower.index) for follower in self._followers.values()),
             lag_messages=lag,
-            took_ms=round((time.perf_counter() - started) * 1000, 1),
+            took_ms=round(took_seconds * 1000, 1),
         )
         return _json(asdict(answer))
+
+    async def _answer_canary(self, request: web.Request) -> web.Response:
+        """For the watchdog: which canaries (ragd/store/canary.py) a query for these words finds; counts as no query."""
+        try:
+            words = read_canary(orjson.loads(await request.read()))
+            found = await self._in_thread(lambda: self._find_canaries(words))
+        except (RagdError, ValueError) as error:
+            return _json({"error": str(error)}, status=503 if isinstance(error, TransientError) else 400)
+        return _json({"found": found})
+
+    def _find_canaries(self, words: str) -> list[int]:
+        self._work()
+        return self._search.canaries(words)
 
     def _find(self, asked: object) -> tuple[list[SearchResult], int]:
         self._work()  # so that an answer knows everything that was embedded before it was asked
         return self._search.answer(read_query(asked, self._store.vectors)), self._store.chunks.lag()
+
+
+def read_canary(asked: object) -> str:
+    """The words of a request for canaries. Raises RagdError."""
+    words = asked.get("words") if isinstance(asked, dict) else None
+    if not isinstance(words, str) or not 0 < len(words) <= MAX_QUERY_CHARACTERS:
+        raise RagdError(f"words must be a text of 1 to {MAX_QUERY_CHARACTERS} characters")
+    return words
 
 
 def read_query(asked: object, store: VectorStore) -> Query:
@@ -314,8 +359,9 @@ def _since(asked: dict[str, Any]) -> int | None:
     if since is None:
         return None
     try:
-        return from_unix_seconds(datetime.fromisoformat(since).timestamp() if isinstance(since, str) else float(since))
-    except (ValueError, TypeError):
+        seconds = datetime.fromisoformat(since).timestamp() if isinstance(since, str) else float(since)
+        return min(from_unix_seconds(seconds), LAST_ID)
+    except (ValueError, TypeError, OverflowError):
         raise RagdError("since must be a time in Unix seconds or ISO 8601") from None
 
 

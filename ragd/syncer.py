@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from ragd.chunking import (
@@ -23,8 +24,10 @@ from ragd.chunking import (
 )
 from ragd.config import Settings
 from ragd.embedding import Embedder
+from ragd.errors import RagdError
 from ragd.heartbeat import Counter
 from ragd.store import Store
+from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.chunks import Cell, MessageText, NewChunk, StoredChunk, hash_text
 from ragd.text import mentioned_ids, searchable_text
 from ragd.worker import Pulse, StopFlag, make_directory, run_worker
@@ -38,6 +41,10 @@ CHANGES_A_STEP = 5_000
 TEXTS_A_CALL = 32
 """Texts embedded between two heartbeats: well under a second on one slow core."""
 
+CELLS_A_STEP = 16
+TEXTS_A_STEP = 16
+"""A strategy: enough for the model's threads to share, little enough for a message that comes meanwhile."""
+
 LAG_EVERY_SECONDS = 2.0
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_BYTES = 16 * 1024 * 1024
@@ -48,6 +55,28 @@ TOKEN_COUNTS_KEPT = 20_000
 
 class Stopped(Exception):  # noqa: N818 - no error: the step is left undone, the next start does it again
     """The stop flag was set in the middle of a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What becomes different in a cell."""
+
+    cell: Cell
+    removed: list[int]
+    added: list[NewChunk]
+
+
+def _difference(cell: Cell, old: Sequence[StoredChunk], wanted: Sequence[Chunk]) -> _Plan:
+    old_keys, keys = {chunk.key for chunk in old}, {chunk.key for chunk in wanted}
+    return _Plan(
+        cell,
+        removed=[chunk.id for chunk in old if chunk.key not in keys],
+        added=[
+            NewChunk(chunk.key, chunk.message_ids, chunk.text, hash_text(chunk.text))
+            for chunk in wanted
+            if chunk.key not in old_keys
+        ],
+    )
 
 
 class Syncer:
@@ -70,18 +99,31 @@ class Syncer:
         self._full_pass_due = self._checkpoint_due = self._lag_due = 0.0
         self._lag = 0
         self._made = self._removed = self._embedded = self._cells = 0
+        self._steps = self._failed_steps = 0
+        self._chunks_of = {strategy: self._chunks.chunk_count(strategy) for strategy in self._strategies}
+        self._full_pass_at: float | None = None
+        self._passes_wanted = self._chunks.full_passes_wanted()
         self._on_progress: Callable[[], None] = lambda: None
 
     def step(self, now: float) -> bool:
-        """Follow the feed, then make one dirty cell of each strategy anew."""
+        """Follow the feed, then make some dirty cells of each strategy anew."""
         try:
-            marked = sum(self._follow(strategy) for strategy in self._strategies)
-            remade = [self._make_next(strategy) for strategy in self._strategies]
-            busy = bool(marked) or any(remade) or self._revector()
+            busy = self._work()
+            self._steps += busy  # a look that finds nothing to do is no success that could outweigh a failure
+            self._housekeeping(now, idle=not busy)
         except Stopped:
             return False
-        self._housekeeping(now, idle=not busy)
+        except RagdError:
+            self._steps += 1
+            self._failed_steps += 1
+            raise
         return busy
+
+    def _work(self) -> bool:
+        marked = sum(self._follow(strategy) for strategy in self._strategies)
+        plans = [plan for strategy in self._strategies for plan in self._plan_some(strategy)]
+        self._carry_out(plans)
+        return bool(marked or plans) or self._revector()
 
     def close(self) -> None:
         self._store.close()
@@ -100,7 +142,18 @@ class Syncer:
             "chunks_made": self._made,
             "chunks_removed": self._removed,
             "embedded": self._embedded,
+            "steps": self._steps,
+            "failed_steps": self._failed_steps,
+            "full_pass_at": self._full_pass_at,
+            "next_full_pass_at": self._next_full_pass_at(),
+            **{f"chunks_{strategy}": count for strategy, count in self._chunks_of.items()},
         }
+
+    def _next_full_pass_at(self) -> float | None:
+        """In Unix seconds, for people; the pass itself keeps to a clock that nobody can set."""
+        if self._full_pass_at is None:
+            return None
+        return round(time.time() + max(0.0, self._full_pass_due - time.monotonic()), 1)
 
     # Following
 
@@ -109,25 +162,48 @@ class Syncer:
             return 0
         return self._chunks.mark_dirty(strategy, cell_of, CHANGES_A_STEP)
 
-    # One cell
+    # Cells
 
-    def _make_next(self, strategy: str) -> bool:
-        cell = self._chunks.next_dirty(strategy)
-        if cell is None:
-            return False
-        self._make(cell)
-        self._cells += 1
-        return True
+    def _plan_some(self, strategy: str) -> list[_Plan]:
+        """Plans for the newest dirty cells, as many as give the model a good call's worth of texts."""
+        plans: list[_Plan] = []
+        texts = 0
+        for cell in self._chunks.dirty_cells(strategy, CELLS_A_STEP):
+            plans.append(self._plan(cell))
+            texts += len(plans[-1].added)
+            if texts >= TEXTS_A_STEP:
+                break
+        return plans
 
-    def _make(self, cell: Cell) -> None:
-        """Chunk the part of a cell that changed anew, and commit just what became different."""
+    def _plan(self, cell: Cell) -> _Plan:
+        """Chunk the part of a cell that changed anew; the plan is just what became different."""
         stored = self._chunks.stored_chunks(cell)
         ids = self._chunks.message_ids(cell.channel_id, *cell_bounds(cell.cell))
         extents = [(chunk.first_id, chunk.last_id) for chunk in stored]
         first, last = affected_span(cell.strategy, ids, extents, cell.low_id, cell.high_id)
         wanted = self._chunk(cell, first, last)
         within = [chunk for chunk in stored if first <= chunk.first_id and chunk.last_id <= last]
-        self._replace(cell, within, wanted)
+        return _difference(cell, within, wanted)
+
+    def _carry_out(self, plans: Sequence[_Plan]) -> None:
+        """Embed what is new, over all plans at once, then commit cell by cell.
+
+        Vectors first: no moment in which a message has lost its old chunk and has no new one.
+        """
+        texts = {chunk.text_hash: chunk.text for plan in plans for chunk in plan.added}
+        missing = self._chunks.unembedded(texts.keys(), self._model_id)
+        vectors = self._embed({digest: texts[digest] for digest in sorted(missing)})
+        for plan in plans:
+            own = {chunk.text_hash: vectors[chunk.text_hash] for chunk in plan.added if chunk.text_hash in vectors}
+            self._chunks.commit_cell(plan.cell, plan.removed, plan.added, own, self._model_id, keep=texts.keys())
+            self._count(plan)
+
+    def _count(self, plan: _Plan) -> None:
+        self._cells += 1
+        self._made += len(plan.added)
+        self._removed += len(plan.removed)
+        if plan.cell.channel_id != CANARY_CHANNEL:
+            self._chunks_of[plan.cell.strategy] += len(plan.added) - len(plan.removed)
 
     def _chunk(self, cell: Cell, first_id: int, last_id: int) -> list[Chunk]:
         rows = self._chunks.message_texts(cell.channel_id, first_id, last_id)
@@ -137,25 +213,6 @@ class Syncer:
             count_tokens=self._count_tokens,
             max_tokens=self._embedder.max_tokens,
         )
-
-    def _replace(self, cell: Cell, old: Sequence[StoredChunk], wanted: Sequence[Chunk]) -> None:
-        old_keys, keys = {chunk.key for chunk in old}, {chunk.key for chunk in wanted}
-        removed = [chunk.id for chunk in old if chunk.key not in keys]
-        added = [
-            NewChunk(chunk.key, chunk.message_ids, chunk.text, hash_text(chunk.text))
-            for chunk in wanted
-            if chunk.key not in old_keys
-        ]
-        # Vectors first, then one transaction: no moment in which a message has lost its old chunk and has no new one.
-        vectors = self._embed_missing(added)
-        self._chunks.commit_cell(cell, removed, added, vectors, self._model_id)
-        self._made += len(added)
-        self._removed += len(removed)
-
-    def _embed_missing(self, chunks: Sequence[NewChunk]) -> dict[bytes, bytes]:
-        texts = {chunk.text_hash: chunk.text for chunk in chunks}
-        missing = self._chunks.unembedded(texts.keys(), self._model_id)
-        return self._embed({digest: texts[digest] for digest in sorted(missing)})
 
     def _embed(self, texts: dict[bytes, str]) -> dict[bytes, bytes]:
         digests = list(texts)
@@ -192,6 +249,7 @@ class Syncer:
         if now >= self._lag_due:
             self._lag_due = now + LAG_EVERY_SECONDS
             self._lag = self._chunks.lag()
+            self._heed_wishes(now)
         if now >= self._checkpoint_due or self._store.wal_bytes() > CHECKPOINT_BYTES:
             self._checkpoint_due = now + CHECKPOINT_SECONDS
             self._store.checkpoint(CHECKPOINT_BUSY_SECONDS)
@@ -199,13 +257,21 @@ class Syncer:
             self._full_pass_due = now + self._settings.auto_sync_interval_minutes * 60
             self._full_pass()
 
+    def _heed_wishes(self, now: float) -> None:
+        """Bring the full pass forward when somebody asked for one (`/sync now`)."""
+        wanted = self._chunks.full_passes_wanted()
+        if wanted != self._passes_wanted:
+            self._passes_wanted, self._full_pass_due = wanted, now
+
     def _full_pass(self) -> None:
         """Look at everything once more: whatever slipped through is found and mended here, and reported."""
         started = time.monotonic()
         for strategy in self._strategies:
             if found := self._chunks.mark_inconsistent(strategy, cell_of):
                 _log.warning("full pass: %d messages out of step with their %s chunks", found, strategy)
+            self._chunks_of[strategy] = self._chunks.chunk_count(strategy)
         self._chunks.prune_removals()
+        self._full_pass_at = time.time()
         _log.info("full pass over %s in %.1f s", ", ".join(self._strategies), time.monotonic() - started)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -15,11 +16,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+from ragd.access import is_shared
 from ragd.config import Settings
 from ragd.errors import CannotCreateError, ExitCode, RagdError, TransientError
 from ragd.heartbeat import Counter, Heartbeat, write_heartbeat
 
 _log = logging.getLogger(__name__)
+
+STACK_SIGNAL = signal.SIGUSR1
+"""Has a process write the stacks of its threads to its log."""
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -183,28 +188,38 @@ def run_async(main: Callable[[asyncio.Event], Awaitable[None]], stop: StopFlag) 
     asyncio.run(runner())
 
 
-def run_process(process: str, body: Callable[[StopFlag], None]) -> int:
+def run_process(
+    process: str,
+    body: Callable[[StopFlag], None],
+    report_crash: Callable[[BaseException], None] = lambda _: None,
+) -> int:
     """Run a process's body with signals taken over; returns its exit code.
 
-    A RagdError is logged here, once, as one line; anything else with its traceback, for it is a bug.
+    A RagdError is logged here, once, as one line; anything else with its traceback, for it is a bug, and reported.
     """
     stop = StopFlag()
     stop.install()
+    # What the watchdog asks for before it kills a hung worker: each thread's stack, files and lines only.
+    faulthandler.register(STACK_SIGNAL, all_threads=True)
     try:
         body(stop)
     except RagdError as error:
         _log.error("%s", error.one_line())
         return int(error.exit_code)
-    except Exception:  # noqa: BLE001 - the last line of defence: logged with its traceback, told by the exit code
+    except Exception as error:  # noqa: BLE001 - the last line of defence: logged with its traceback, told by the code
         _log.critical("%s ends by an error of its own", process, exc_info=sys.exc_info())
+        report_crash(error)
         return int(ExitCode.ERROR)
     return int(ExitCode.OK)
 
 
 def make_directory(path: Path) -> None:
-    """Create a private directory (0700) with its parents. Raises CannotCreateError."""
+    """Create a directory with its parents, private (0700) or open to a group as its parent is (ragd/access.py).
+
+    Raises CannotCreateError.
+    """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o750 if is_shared(path.parent) else 0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise CannotCreateError(
             f"cannot create {path}: {error.strerror}", hint="set RAGD_DATA_DIR to a directory this user may write to"

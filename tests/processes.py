@@ -78,6 +78,7 @@ def environment(sandbox: SandboxThread, directory: Path, **overrides: str) -> di
         "RAGD_DISCORD_GATEWAY_URL": sandbox.gateway_url,
         "RAGD_HEARTBEAT_SECONDS": "0.2",
         "RAGD_STALE_SECONDS": "4",
+        "RAGD_HTTP_PORT": "0",
         **overrides,
     }
 

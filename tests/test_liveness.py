@@ -122,6 +122,7 @@ def test_what_supervisord_says_of_absent_ones() -> None:
     assert condition(ProcessState.FATAL, spawn_error="Exited too quickly") is Condition.DOWN
     assert condition(ProcessState.EXITED, exit_status=1) is Condition.DOWN
     assert condition(ProcessState.EXITED, exit_status=78) is Condition.MISCONFIGURED
+    assert condition(ProcessState.EXITED, exit_status=65) is Condition.DAMAGED
     assert condition(ProcessState.BACKOFF) is Condition.STARTING
     assert condition(ProcessState.STOPPING, pid=5) is Condition.STARTING
 

@@ -21,6 +21,7 @@ from ragd.bot.normalise import (
     readable_channels,
     thread_parents,
 )
+from ragd.errors import ConfigError
 from ragd.snowflake import from_unix_seconds
 from ragd.store.coverage import FIRST_ID, Hole
 from ragd.store.events import ChannelGone, ChannelRow, ChannelsSeen, PageRead, ThreadsListed
@@ -30,7 +31,7 @@ _log = logging.getLogger(__name__)
 PAGE = 100
 """Messages a page: the most Discord gives."""
 
-CHANNELS_AT_ONCE = 4
+CHANNELS_AT_ONCE = 8
 """Pages asked for at a time. discord.py keeps to the rate limits; more would only queue up in front of them."""
 
 RETRY_PAUSE_SECONDS = 15.0
@@ -116,9 +117,7 @@ class Backfill:
             async with slots:
                 return await job
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(limited(job)) for job in jobs]
-        return [task.result() for task in tasks]
+        return await asyncio.gather(*(limited(job) for job in jobs))
 
     async def _fill_page(self, hole: Hole) -> bool:
         channel = await self._channel(hole.channel_id)
@@ -158,6 +157,7 @@ class Backfill:
             await self._journal.commit(ChannelGone(channel.id))
             return None
         except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
+            _refuse_401(error)
             _log.warning("a page of channel %d cannot be read: %s", channel.id, error)
             return None
         if not messages and not can_read(channel):  # the permission went while we asked
@@ -220,6 +220,7 @@ class Backfill:
         try:
             threads = [thread async for thread in _archived(parent)]
         except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
+            _refuse_401(error)
             _log.warning("archived threads of channel %d cannot be listed: %s", parent.id, error)
             return False
         if session != self._session:
@@ -236,6 +237,14 @@ def _newest_of_each(holes: Iterable[Hole]) -> list[Hole]:
     for hole in holes:
         newest.setdefault(hole.channel_id, hole)
     return list(newest.values())
+
+
+def _refuse_401(error: Exception) -> None:
+    """A token that stopped to be valid is no error of a channel: every further request would count against us."""
+    if isinstance(error, discord.HTTPException) and error.status == 401:
+        raise ConfigError(
+            "Discord refuses DISCORD_BOT_TOKEN", hint="copy the token anew from the developer portal, page Bot"
+        )
 
 
 def _is_transient(error: BaseException) -> bool:

@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 
 import discord
 from discord.ext import commands
 
 from ragd.bot.backfill import Backfill
 from ragd.bot.journal import Journal
-from ragd.bot.normalise import AnyChannel, channel_row, guild_channels, message_row
+from ragd.bot.normalise import AnyChannel, MessageChannel, channel_row, guild_channels, message_row
 from ragd.heartbeat import Counter
 from ragd.store.events import ChannelGone, ChannelsSeen, Deleted, Edited, GuildSeen, Posted, SessionBroken
 
 _log = logging.getLogger(__name__)
+
+
+IDENTIFIES_KEPT = 10
+"""IDENTIFYs of a day that are not touched: for a person who has mended what used up the others."""
+
+IDENTIFY_WAIT_SECONDS = 50.0
+"""discord.py gives a connection 60 s to come up."""
 
 
 def capture_intents() -> discord.Intents:
@@ -39,6 +47,9 @@ class CaptureClient(commands.Bot):
             allowed_mentions=discord.AllowedMentions.none(),
             member_cache_flags=discord.MemberCacheFlags.none(),
             chunk_guilds_at_startup=False,
+            # who may read what is a matter of servers: no command can be used outside of one
+            allowed_contexts=discord.app_commands.AppCommandContext(guild=True),
+            allowed_installs=discord.app_commands.AppInstallationType(guild=True),
         )
         self.journal = journal
         self.backfill: Backfill | None = None
@@ -48,6 +59,8 @@ class CaptureClient(commands.Bot):
         self._disconnected_at = time.monotonic()
         self.sessions = 0
         self.resumes = 0
+        self.identify_blocked_seconds = 0.0
+        """Until Discord grants IDENTIFYs again, as of the last attempt; 0 while there are some."""
 
     # Sessions
 
@@ -60,6 +73,23 @@ class CaptureClient(commands.Bot):
         if self.backfill:
             self.backfill.session_lost()
 
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Discord allows about 1,000 IDENTIFYs a day and resets the token of a bot that wants more: keep some back."""
+        await super().before_identify_hook(shard_id, initial=initial)
+        _, _, limit = await self.http.get_bot_gateway()
+        if limit["remaining"] > IDENTIFIES_KEPT:
+            self.identify_blocked_seconds = 0.0
+            return
+        self.identify_blocked_seconds = limit["reset_after"] / 1000
+        _log.error(
+            "only %d of %d IDENTIFYs are left, not connecting for up to %.0f s",
+            limit["remaining"],
+            limit["total"],
+            self.identify_blocked_seconds,
+        )
+        await asyncio.sleep(min(self.identify_blocked_seconds, IDENTIFY_WAIT_SECONDS))
+        raise TimeoutError("the IDENTIFY budget is used up")  # discord.py comes back after its pause and asks again
+
     async def on_ready(self) -> None:
         _log.info("connected to Discord: %d guilds", len(self.guilds))
         self.announce_everything()
@@ -70,6 +100,17 @@ class CaptureClient(commands.Bot):
             self._announce_guild(guild)
         if self.backfill:
             self.backfill.resync()
+
+    def hear_again(self, channels: Iterable[MessageChannel]) -> None:
+        """Own up to messages that the gateway did not bring: `channels` as REST shows them, newest ids included."""
+        self.journal.record(SessionBroken())
+        for channel in channels:
+            known = channel.guild.get_channel_or_thread(channel.id)
+            if isinstance(known, MessageChannel):
+                known.last_message_id = channel.last_message_id
+            else:
+                self._announce(channel)
+        self.announce_everything()
 
     async def on_resumed(self) -> None:
         """Discord replayed what was missed: the session goes on unbroken."""
@@ -191,16 +232,20 @@ class CaptureClient(commands.Bot):
         }
 
     def _ack_age(self) -> float | None:
-        """How overdue Discord's next acknowledgement of a heartbeat is, in seconds; None if not connected.
+        return round(self.ack_overdue_seconds, 1) if self._connected else None
+
+    @property
+    def ack_overdue_seconds(self) -> float:
+        """How overdue Discord's next acknowledgement of a heartbeat is; 0 if it is not, or nothing is connected.
 
         discord.py keeps the time in a private attribute and offers no other way to see that acknowledgements stopped
         while events go on (`latency` keeps its last good value).
         """
         keep_alive = getattr(self.ws, "_keep_alive", None) if self._connected else None
         if keep_alive is None:
-            return None
+            return 0.0
         overdue = time.perf_counter() - float(keep_alive._last_ack) - float(keep_alive.interval or 0)
-        return round(max(0.0, overdue), 1)
+        return max(0.0, overdue)
 
 
 async def close_quietly(client: discord.Client, seconds: float) -> None:

@@ -1,8 +1,12 @@
-"""The one place that adapts discord.py: where it connects, and how long it waits before it connects again."""
+"""The one place that adapts discord.py: where it connects, how long it waits before it connects again, and what it
+does when there is no session to resume.
+"""
 
 from __future__ import annotations
 
+import math
 import random
+from typing import Any
 
 import discord.client
 import discord.http
@@ -23,9 +27,32 @@ class _CappedBackoff(ExponentialBackoff[bool]):
         return wanted if wanted <= longest else random.uniform(longest / 2, longest)  # noqa: S311 - jitter
 
 
+class _NoSocketYet:
+    """What discord.py 2.7 reads of a connection that failed: without one, it ends by an AttributeError."""
+
+    def __init__(self, gateway: yarl.URL) -> None:
+        self.gateway = gateway
+        self.sequence = self.session_id = None
+        self.open = False
+        self.latency = math.nan
+
+
+class _Socket(DiscordWebSocket):
+    """After a connection that failed, discord.py 2.7 always wants to RESUME, also when there is no session: Discord
+    refuses that, and it would try again at once, for ever.
+    """
+
+    @classmethod
+    async def from_client(cls, client: Any, *, resume: bool = False, session: str | None = None, **more: Any) -> Any:
+        if client.ws is None:
+            client.ws = _NoSocketYet(cls.DEFAULT_GATEWAY)
+        return await super().from_client(client, resume=resume and session is not None, session=session, **more)
+
+
 def use_endpoints(settings: Settings) -> None:
     """Point discord.py at the API and the gateway of the settings; call before a client is made."""
     discord.http.Route.BASE = settings.discord_api_url
     DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(settings.discord_gateway_url)
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # nobody misses voice here
     discord.client.ExponentialBackoff = _CappedBackoff  # type: ignore[assignment, attr-defined]
+    discord.client.DiscordWebSocket = _Socket  # type: ignore[assignment, attr-defined]

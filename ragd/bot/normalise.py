@@ -76,10 +76,15 @@ def channel_row(channel: AnyChannel) -> ChannelRow:
         parent_id=channel.parent_id if isinstance(channel, discord.Thread) else channel.category_id,
         type=channel.type.value,
         name=valid_text(channel.name),
-        last_message_id=(channel.last_message_id or 0),
+        last_message_id=last_id(channel),
         readable=can_read(channel),
         archived=isinstance(channel, discord.Thread) and channel.archived,
     )
+
+
+def last_id(channel: object) -> int:
+    """The newest message id that a channel object names, 0 for none and for no channel."""
+    return getattr(channel, "last_message_id", None) or 0
 
 
 def can_read(channel: AnyChannel) -> bool:

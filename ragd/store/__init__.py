@@ -8,16 +8,27 @@ from pathlib import Path
 from playhouse.apsw_ext import APSWDatabase
 
 from ragd.store.alerts import AlertStore
+from ragd.store.canary import CANARY_CHANNEL, CanaryStore
 from ragd.store.chunks import ChunkStore
 from ragd.store.coverage import CoverageStore, Hole
 from ragd.store.database import BUSY_SECONDS, Durability, Queries, open_database, translated_errors
 from ragd.store.events import ChannelRow
+from ragd.store.figures import FigureStore
+from ragd.store.health import HealthStore
 from ragd.store.ingest import Ingest
 from ragd.store.migrations import migrate
 from ragd.store.models import Channel
 from ragd.store.vectors import VectorStore
 
 __all__ = ["ChunkStore", "Counts", "Hole", "Ingest", "Store", "VectorStore"]
+
+_WITH_VECTOR = (
+    "chunk WHERE EXISTS (SELECT 1 FROM vector v WHERE v.text_hash = chunk.text_hash"
+    " AND v.model_id = (SELECT max(id) FROM model))"
+)
+
+PUBLIC_THREADS = (10, 11)
+"""Discord's channel types ANNOUNCEMENT_THREAD and PUBLIC_THREAD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,9 @@ class Store(Queries):
         self.chunks = ChunkStore(database)
         self.vectors = VectorStore(database)
         self.alerts = AlertStore(database)
+        self.figures = FigureStore(database)
+        self.health = HealthStore(database)
+        self.canary = CanaryStore(database)
 
     @classmethod
     def open(cls, path: Path, *, durability: Durability = "NORMAL", busy_seconds: float = BUSY_SECONDS) -> Store:
@@ -89,25 +103,37 @@ class Store(Queries):
                 for row in rows
             ]
 
+    def public_threads(self, guild_id: int) -> dict[int, int]:
+        """Parents of a guild's public threads by thread id, archived ones too, which Discord's clients do not keep."""
+        kinds = ",".join(map(str, PUBLIC_THREADS))
+        return dict(
+            self._all(
+                f"SELECT id, parent_id FROM channel WHERE guild_id = ? AND type IN ({kinds}) AND NOT deleted"
+                " AND parent_id IS NOT NULL",
+                guild_id,
+            )
+        )
+
     def threads_listed_at(self) -> dict[int, int]:
         """When the archived threads of each channel were last listed to the end, Unix ms, 0 for never."""
         return dict(self._all("SELECT id, threads_listed_at FROM channel WHERE NOT deleted"))
 
     def newest_ids(self) -> dict[int, int]:
         """The newest stored message id of each channel that has one."""
-        return dict(self._all("SELECT channel_id, max(id) FROM message GROUP BY channel_id"))
+        newest: dict[int, int] = dict(self._all("SELECT channel_id, max(id) FROM message GROUP BY channel_id"))
+        newest.pop(CANARY_CHANNEL, None)
+        return newest
 
     def counts(self) -> Counts:
-        deleted = self._count("message WHERE deleted")
+        """Of what people wrote. The canary is taken off, not left out: so all are counted from an index alone."""
+        mine = f"channel_id = {CANARY_CHANNEL}"
+        deleted = self._count("message WHERE deleted") - self._count(f"message WHERE {mine} AND deleted")
         return Counts(
-            messages=self._count("message") - deleted,
+            messages=self._count("message") - self._count(f"message WHERE {mine}") - deleted,
             deleted=deleted,
             channels=self._count("channel WHERE NOT deleted"),
-            chunks=self._count("chunk"),
-            vectors=self._count(
-                "chunk WHERE EXISTS (SELECT 1 FROM vector v WHERE v.text_hash = chunk.text_hash"
-                " AND v.model_id = (SELECT max(id) FROM model))"
-            ),
+            chunks=self._count("chunk") - self._count(f"chunk WHERE {mine}"),
+            vectors=self._count(_WITH_VECTOR) - self._count(f"{_WITH_VECTOR} AND {mine}"),
             holes=len(self.coverage.holes()),
             unreadable_channels=self.coverage.unreadable_channels(),
             lag_messages=self.chunks.lag(),

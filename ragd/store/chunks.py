@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.database import Queries
 from ragd.store.models import DirtyCell, EmbeddingModel, SyncState
 
@@ -18,6 +19,9 @@ REMOVALS_KEPT_SECONDS = 7 * 24 * 3600
 
 REMOVALS_PRUNED = "removals_pruned"
 """Counter: the newest chunk change whose removal record has been dropped."""
+
+FULL_PASSES_WANTED = "full_pass_wanted"
+"""Counter: how often somebody asked for a full pass. The syncer heeds that it grew, not how far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,34 +114,57 @@ class ChunkStore(Queries):
         return len(changes)
 
     def _mark(self, strategy: str, messages: Iterable[tuple[int, int]], cell_of: CellOf) -> None:
+        now_ms = _now_ms()
         self._execute_many(
-            "INSERT INTO dirty_cell (strategy, channel_id, cell, low_id, high_id, messages)"
-            " VALUES (?, ?, ?, ?, ?, 1)"
+            "INSERT INTO dirty_cell (strategy, channel_id, cell, low_id, high_id, messages, marked_at)"
+            " VALUES (?, ?, ?, ?, ?, 1, ?)"
             " ON CONFLICT (strategy, channel_id, cell) DO UPDATE SET low_id = min(low_id, excluded.low_id),"
             " high_id = max(high_id, excluded.high_id), messages = messages + 1",
-            ((strategy, channel_id, cell_of(mid), mid, mid) for channel_id, mid in messages),
+            ((strategy, channel_id, cell_of(mid), mid, mid, now_ms) for channel_id, mid in messages),
         )
 
-    def next_dirty(self, strategy: str) -> Cell | None:
-        """The dirty cell with the newest messages: what people search for first, even during a long backfill."""
-        row = (
+    def dirty_cells(self, strategy: str, limit: int) -> list[Cell]:
+        """Dirty cells, those with the newest messages first: what people search for, even during a long backfill."""
+        rows = (
             DirtyCell.select()
             .where(DirtyCell.strategy == strategy)
             .order_by(DirtyCell.cell.desc(), DirtyCell.high_id.desc())
-            .first(self._database)
+            .limit(limit)
+            .execute(self._database)
         )
-        if row is None:
-            return None
-        return Cell(strategy, row.channel_id, row.cell, row.low_id, row.high_id, row.messages)
+        return [Cell(strategy, row.channel_id, row.cell, row.low_id, row.high_id, row.messages) for row in rows]
 
     def lag(self) -> int:
         """Messages changed since their chunks were last made, for the strategy that is furthest behind."""
         row = self._one(
+            # the canary is taken off, not left out: the count of all is read from the index on `change` alone
             "SELECT coalesce(max((SELECT count(*) FROM message WHERE change > s.position)"
-            " + (SELECT coalesce(sum(messages), 0) FROM dirty_cell d WHERE d.strategy = s.strategy)), 0)"
-            " FROM sync_state s"
+            " - (SELECT count(*) FROM message WHERE channel_id = ?1 AND change > s.position)"
+            " + (SELECT coalesce(sum(messages), 0) FROM dirty_cell d"
+            " WHERE d.strategy = s.strategy AND d.channel_id <> ?1)), 0) FROM sync_state s",
+            CANARY_CHANNEL,
         )
         return int(row[0])
+
+    # Full passes
+
+    def want_full_pass(self) -> None:
+        """Ask the syncer, whichever process it is, to look at everything once more. Any process may call it."""
+        with self._transaction():
+            self._execute(
+                "INSERT INTO counter (name, value) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1",
+                FULL_PASSES_WANTED,
+            )
+
+    def full_passes_wanted(self) -> int:
+        """How often it was asked for since the database was made."""
+        rows = self._all("SELECT value FROM counter WHERE name = ?", FULL_PASSES_WANTED)
+        return int(rows[0][0]) if rows else 0
+
+    def chunk_count(self, strategy: str) -> int:
+        return int(
+            self._one("SELECT count(*) FROM chunk WHERE strategy = ? AND channel_id <> ?", strategy, CANARY_CHANNEL)[0]
+        )
 
     # One cell
 
@@ -178,12 +205,21 @@ class ChunkStore(Queries):
         return set(hashes) - known
 
     def commit_cell(
-        self, cell: Cell, removed: Sequence[int], added: Sequence[NewChunk], vectors: dict[bytes, bytes], model_id: int
+        self,
+        cell: Cell,
+        removed: Sequence[int],
+        added: Sequence[NewChunk],
+        vectors: Mapping[bytes, bytes],
+        model_id: int,
+        keep: Collection[bytes] = (),
     ) -> None:
-        """Replace chunks of a cell in one transaction, and take the cell off the list unless it changed meanwhile."""
+        """Replace chunks of a cell in one transaction, and take the cell off the list unless it changed meanwhile.
+
+        `keep` names texts that another cell is about to use: their vectors stay though no chunk has them just now.
+        """
         with self._transaction():
             self._store_vectors(vectors, model_id)
-            self._remove(cell.strategy, removed, keep={chunk.text_hash for chunk in added})
+            self._remove(cell.strategy, removed, keep={*keep, *(chunk.text_hash for chunk in added)})
             self._add(cell, added)
             DirtyCell.delete().where(
                 (DirtyCell.strategy == cell.strategy)
@@ -191,8 +227,13 @@ class ChunkStore(Queries):
                 & (DirtyCell.cell == cell.cell)
                 & (DirtyCell.messages == cell.messages)
             ).execute(self._database)
+            DirtyCell.update(marked_at=_now_ms()).where(
+                (DirtyCell.strategy == cell.strategy)
+                & (DirtyCell.channel_id == cell.channel_id)
+                & (DirtyCell.cell == cell.cell)
+            ).execute(self._database)
 
-    def _store_vectors(self, vectors: dict[bytes, bytes], model_id: int) -> None:
+    def _store_vectors(self, vectors: Mapping[bytes, bytes], model_id: int) -> None:
         self._execute_many(
             "INSERT OR IGNORE INTO vector (model_id, text_hash, data) VALUES (?, ?, ?)",
             ((model_id, digest, data) for digest, data in vectors.items()),
@@ -310,3 +351,7 @@ class ChunkStore(Queries):
                 REMOVALS_PRUNED,
                 newest,
             )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

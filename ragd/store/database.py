@@ -22,6 +22,11 @@ Durability = Literal["FULL", "NORMAL"]
 
 BUSY_SECONDS = 5.0
 
+
+class DamagedDatabaseError(DamagedError):
+    """SQLite's file is damaged or none of SQLite's: only a backup, or fetching everything anew, can help."""
+
+
 _PASSING = (apsw.BusyError, apsw.LockedError, apsw.IOError, apsw.InterruptError, apsw.ProtocolError)
 
 
@@ -97,7 +102,7 @@ def _translate(error: Exception, path: Path | str) -> Exception:
     if any(isinstance(cause, apsw.FullError) for cause in causes):
         return TransientError("no space left for the database", hint="free some space on its file system")
     if any(isinstance(cause, apsw.CorruptError | apsw.NotADBError) for cause in causes):
-        return DamagedError(f"{path} is damaged: {error}", hint="restore it from a backup")
+        return DamagedDatabaseError(f"{path} is damaged: {error}", hint="`ragdctl restore` puts a backup in its place")
     if any(isinstance(cause, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError) for cause in causes):
         return CannotCreateError(f"cannot open {path}: {error}", hint="check that this user may write there")
     if any(isinstance(cause, _PASSING) for cause in causes):

@@ -141,6 +141,42 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE UNIQUE INDEX alert_open ON alert (key) WHERE resolved_at IS NULL",
         ),
     ),
+    Migration(
+        2,
+        "health history",
+        (
+            """CREATE TABLE health_check (
+                name TEXT PRIMARY KEY,
+                verdict TEXT NOT NULL,
+                figure REAL,
+                unit TEXT NOT NULL,
+                text TEXT NOT NULL,
+                hint TEXT NOT NULL,
+                checked_at INTEGER NOT NULL,
+                changed_at INTEGER NOT NULL
+            ) WITHOUT ROWID""",
+            """CREATE TABLE health_history (
+                name TEXT NOT NULL,
+                slot INTEGER NOT NULL,
+                runs INTEGER NOT NULL,
+                warnings INTEGER NOT NULL,
+                failures INTEGER NOT NULL,
+                PRIMARY KEY (name, slot)
+            ) WITHOUT ROWID""",
+            "ALTER TABLE dirty_cell ADD COLUMN marked_at INTEGER NOT NULL DEFAULT 0",
+        ),
+    ),
+    Migration(
+        3,
+        "reminders of alerts, and why one is not delivered",
+        (
+            "ALTER TABLE alert ADD COLUMN last_at INTEGER",
+            "ALTER TABLE alert ADD COLUMN reminders INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE alert ADD COLUMN reminded_at INTEGER",
+            "ALTER TABLE alert ADD COLUMN announced_reminders INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE alert ADD COLUMN problem TEXT NOT NULL DEFAULT ''",
+        ),
+    ),
 )
 
 

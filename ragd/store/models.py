@@ -6,7 +6,17 @@ one they are given.
 
 from __future__ import annotations
 
-from peewee import AutoField, BigIntegerField, BlobField, BooleanField, CompositeKey, IntegerField, Model, TextField
+from peewee import (
+    AutoField,
+    BigIntegerField,
+    BlobField,
+    BooleanField,
+    CompositeKey,
+    FloatField,
+    IntegerField,
+    Model,
+    TextField,
+)
 
 
 class Guild(Model):
@@ -103,6 +113,8 @@ class DirtyCell(Model):
     low_id = BigIntegerField()
     high_id = BigIntegerField()
     messages = IntegerField()
+    marked_at = BigIntegerField(default=0)
+    """Since when; of a cell that changed again while it was made anew, since then."""
 
     class Meta:
         primary_key = CompositeKey("strategy", "channel_id", "cell")
@@ -154,7 +166,7 @@ class Vector(Model):
 
 
 class Alert(Model):
-    """One condition from its first sight to its end; the open one of a key is unique."""
+    """One condition from its first sight to its end; the open one of a key is unique. Times in Unix seconds."""
 
     id = AutoField()
     key = TextField()
@@ -165,6 +177,41 @@ class Alert(Model):
     count = IntegerField(default=1)
     announced_at = BigIntegerField(null=True)
     resolution_announced_at = BigIntegerField(null=True)
+    last_at = BigIntegerField(null=True)
+    reminders = IntegerField(default=0)
+    reminded_at = BigIntegerField(null=True)
+    announced_reminders = IntegerField(default=0)
+    problem = TextField(default="")
+
+
+class HealthCheck(Model):
+    """What a check of the watchdog said last; times in Unix seconds."""
+
+    name = TextField(primary_key=True)
+    verdict = TextField()
+    figure = FloatField(null=True)
+    unit = TextField()
+    text = TextField()
+    hint = TextField()
+    checked_at = BigIntegerField()
+    changed_at = BigIntegerField()
+
+    class Meta:
+        table_name = "health_check"
+
+
+class HealthHistory(Model):
+    """How often a check ran in one slot of ten minutes, and what came of it; `slot` is its beginning, Unix seconds."""
+
+    name = TextField()
+    slot = BigIntegerField()
+    runs = IntegerField()
+    warnings = IntegerField()
+    failures = IntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("name", "slot")
+        table_name = "health_history"
 
 
 MODELS: tuple[type[Model], ...] = (
@@ -181,4 +228,6 @@ MODELS: tuple[type[Model], ...] = (
     ChunkRemoval,
     Vector,
     Alert,
+    HealthCheck,
+    HealthHistory,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.chunks import REMOVALS_PRUNED
 from ragd.store.database import Queries
 
@@ -78,7 +79,9 @@ class VectorStore(Queries):
         """The next changes after `position`, at most `limit` added chunks at a time."""
         upto = self.last_change()
         added = self._all(
-            "SELECT c.change, c.id, v.data FROM chunk c JOIN vector v ON v.model_id = ? AND v.text_hash = c.text_hash"
+            # INDEXED BY: left to itself SQLite sorts all the rest of the strategy for each slice, which is quadratic.
+            "SELECT c.change, c.id, v.data FROM chunk c INDEXED BY chunk_change"
+            " JOIN vector v ON v.model_id = ? AND v.text_hash = c.text_hash"
             " WHERE c.strategy = ? AND c.change > ? AND c.change <= ? ORDER BY c.change LIMIT ?",
             model_id,
             strategy,
@@ -148,6 +151,19 @@ class VectorStore(Queries):
                 passage = found.setdefault(row[0], Passage(*row[:6]))
                 passage.messages.append(PassageMessage(*row[6:]))
         return found
+
+    def canaries_in(self, chunk_ids: Sequence[int]) -> list[int]:
+        """Ids of canaries that the chunks hold: what `passages` shows nobody (ragd/store/canary.py)."""
+        return [
+            row[0]
+            for part in _slices(chunk_ids)
+            for row in self._all(
+                "SELECT DISTINCT m.id FROM chunk_message cm JOIN message m ON m.id = cm.message_id AND m.chunkable"
+                f" WHERE m.channel_id = ? AND cm.chunk_id IN ({_marks(part)})",
+                CANARY_CHANNEL,
+                *part,
+            )
+        ]
 
     def author_id(self, name: str) -> int | None:
         """The author whose name this is (case does not matter), the most recent one if several bear it."""

@@ -4,14 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from ragd.bot import journal as journal_module
+from ragd.bot import spool as spool_module
 from ragd.bot.journal import Journal
 from ragd.bot.normalise import valid_text
+from ragd.bot.spool import Spool
 from ragd.errors import TransientError
-from ragd.store.events import Event, GuildSeen, SessionBroken
+from ragd.store.events import (
+    ChannelGone,
+    ChannelsSeen,
+    Deleted,
+    Edited,
+    Event,
+    GuildSeen,
+    PageRead,
+    Posted,
+    SessionBroken,
+    ThreadsListed,
+)
+from tests.store.factories import at, channel, message
+
+ALL_KINDS: list[Event] = [
+    SessionBroken(),
+    GuildSeen(1, "g"),
+    ChannelsSeen([channel(at(1)), channel(id=11, archived=True)]),
+    Posted(message(at(1), "caf\u00e9\nand more", reply_to_id=5)),
+    Edited(message(at(1), "edited", edited_at=7, extra='{"stickers":["wave"]}')),
+    Deleted(1, 10, [at(1), at(2)]),
+    PageRead(1, 10, 1, at(3), [message(at(2)), message(at(3))]),
+    ChannelGone(10),
+    ThreadsListed(10, 123),
+]
+
+
+def test_every_kind_of_event_is_tried() -> None:
+    assert {type(event) for event in ALL_KINDS} == set(get_args(Event))
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    spool = Spool(tmp_path / "capture.spool")
+    yield spool
+    spool.clear()
 
 
 class Disk:
@@ -39,8 +79,8 @@ async def nothing() -> None:
     return
 
 
-async def test_events_are_committed_in_order_and_together() -> None:
-    journal, disk = Journal(nothing), Disk()
+async def test_events_are_committed_in_order_and_together(spool: Spool) -> None:
+    journal, disk = Journal(spool, nothing), Disk()
     for number in range(5):
         journal.record(guild(number))
     await journal.write_next(disk.apply, 1)
@@ -48,8 +88,8 @@ async def test_events_are_committed_in_order_and_together() -> None:
     assert (len(journal), journal.committed) == (0, 5)
 
 
-async def test_a_refused_batch_is_kept_and_tried_again() -> None:
-    journal, disk = Journal(nothing), Disk()
+async def test_a_refused_batch_is_kept_and_tried_again(spool: Spool) -> None:
+    journal, disk = Journal(spool, nothing), Disk()
     journal.record(guild(1))
     disk.full = True
     with pytest.raises(TransientError):
@@ -60,8 +100,8 @@ async def test_a_refused_batch_is_kept_and_tried_again() -> None:
     assert disk.events == [guild(1), guild(2)]
 
 
-async def test_commit_returns_when_all_before_it_is_durable() -> None:
-    journal, disk = Journal(nothing), Disk()
+async def test_commit_returns_when_all_before_it_is_durable(spool: Spool) -> None:
+    journal, disk = Journal(spool, nothing), Disk()
     journal.record(guild(1))
     barrier = asyncio.create_task(journal.commit())
     await asyncio.sleep(0)
@@ -71,27 +111,68 @@ async def test_commit_returns_when_all_before_it_is_durable() -> None:
     assert disk.events == [guild(1)]
 
 
-async def test_waiting_ends_without_events() -> None:
-    journal, disk = Journal(nothing), Disk()
+async def test_waiting_ends_without_events(spool: Spool) -> None:
+    journal, disk = Journal(spool, nothing), Disk()
     await asyncio.wait_for(journal.write_next(disk.apply, 0.01), 5)
     assert disk.batches == []
 
 
-async def test_an_overflow_breaks_the_session_and_has_everything_stated_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "MAX_PENDING", 3)
+async def drain(journal: Journal, disk: Disk) -> None:
+    while len(journal):
+        await asyncio.wait_for(journal.write_next(disk.apply, 1), 5)
+
+
+async def test_what_memory_has_no_room_for_waits_on_disk_in_order(
+    monkeypatch: pytest.MonkeyPatch, spool: Spool
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_IN_MEMORY", 3)
+    monkeypatch.setattr(journal_module, "BATCH_EVENTS", 4)
+    journal, disk = Journal(spool, nothing), Disk()
+    events = [*ALL_KINDS, *map(guild, range(20))]
+    for event in events:
+        journal.record(event)
+    assert (len(journal), journal.spooled) == (len(events), len(events) - 3)
+    barrier = asyncio.create_task(journal.commit())
+    await asyncio.sleep(0)
+    await journal.write_next(disk.apply, 1)
+    journal.record(guild(99))
+    await drain(journal, disk)
+    assert disk.events == [*events, guild(99)]
+    while not barrier.done():
+        await journal.write_next(disk.apply, 1)
+    assert not spool.path.exists(), "it goes with its last event"
+
+
+async def test_an_overflow_breaks_the_session_and_has_everything_stated_anew(
+    monkeypatch: pytest.MonkeyPatch, spool: Spool
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_IN_MEMORY", 2)
+    monkeypatch.setattr(spool_module, "MAX_BYTES", 100)
     restated: list[bool] = []
 
     async def restate() -> None:
         restated.append(True)
 
-    journal, disk = Journal(restate), Disk()
-    for number in range(5):
+    journal, disk = Journal(spool, restate), Disk()
+    for number in range(50):
         journal.record(guild(number))
-    await journal.write_next(disk.apply, 1)
-    assert disk.events == [guild(0), guild(1), guild(2)]
+    kept = len(journal)
+    assert 2 < kept < 50
+    await drain(journal, disk)
+    assert disk.events == [*map(guild, range(kept)), SessionBroken()]
     assert restated == [True]
-    await journal.write_next(disk.apply, 1)
-    assert disk.events[-1] == SessionBroken()
+    journal.record(guild(100))
+    await drain(journal, disk)
+    assert disk.events[-1] == guild(100)
+
+
+def test_a_spool_left_behind_by_a_dead_process_is_not_read(tmp_path: Path) -> None:
+    first = Spool(tmp_path / "spool")
+    first.append(guild(1))
+    second = Spool(tmp_path / "spool")
+    assert len(second) == 0
+    assert second.take(5) == []
+    first.clear()
 
 
 def test_half_a_surrogate_pair_becomes_text_that_can_be_stored() -> None:

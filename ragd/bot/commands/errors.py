@@ -1,0 +1,119 @@
+"""The one handler of what goes wrong in commands: one sentence to the asker, a log line where a person must look."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import aiohttp
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from ragd.bot.commands.replies import Asked, answer
+from ragd.errors import RagdError
+
+_log = logging.getLogger(__name__)
+
+UNEXPECTED = "That did not work. ragd's log says why."
+UNAVAILABLE = "The part of ragd that knows this does not answer right now. Try again in a minute; `health` says more."
+
+_WRAPPERS = (commands.CommandInvokeError, commands.HybridCommandError, app_commands.CommandInvokeError)
+
+
+class ErrorHandler(commands.Cog):
+    """A listener on `command_error` takes the place of discord.py's own handler, which prints to the log only."""
+
+    def __init__(self, bot: commands.Bot) -> None:
+        self._bot = bot
+
+    async def cog_load(self) -> None:
+        self._bot.tree.error(self.on_tree_error)
+
+    @commands.Cog.listener()
+    async def on_command_error(self, context: Asked, error: commands.CommandError) -> None:
+        cause = root_cause(error)
+        text = explain(cause, _usage(context))
+        if text is None:
+            return
+        if text == UNEXPECTED:
+            _log_error(context.command.qualified_name if context.command else "?", cause)
+        try:
+            await answer(context, text)
+        except (discord.HTTPException, aiohttp.ClientError) as failure:
+            _log.warning("the asker cannot be told what went wrong: %s", failure)
+
+    async def on_tree_error(
+        self, interaction: discord.Interaction[commands.Bot], error: app_commands.AppCommandError
+    ) -> None:
+        """A slash command that we do not have, or not in this form: Discord has not caught up yet."""
+        _log.info("a slash command did not match: %s", type(error).__name__)
+        if not interaction.response.is_done():
+            await interaction.response.send_message(
+                "This command has just changed. Try again in a minute.", ephemeral=True
+            )
+
+
+def root_cause(error: Exception) -> Exception:
+    """What a command raised, out of discord.py's wrappers."""
+    while isinstance(error, _WRAPPERS):
+        error = error.original
+    return error
+
+
+def explain(error: Exception, usage: str) -> str | None:
+    """The sentence for the asker; None when there is nothing to say. Never a path, never another's words."""
+    if isinstance(error, commands.CommandNotFound):
+        return None  # the prefix may be another bot's too
+    if isinstance(error, commands.CommandOnCooldown):
+        return f"Not so fast: try again in {math.ceil(error.retry_after)} s."
+    if isinstance(error, commands.NoPrivateMessage):
+        return "ragd answers only in a server: what you may read there decides what you can find."
+    if isinstance(error, commands.MissingPermissions):
+        return "This command needs the Manage Server permission."
+    if isinstance(error, RagdError):
+        return UNEXPECTED if error.permanent else UNAVAILABLE
+    return _explain_input(error, usage)
+
+
+def _explain_input(error: Exception, usage: str) -> str:
+    if isinstance(error, app_commands.TransformerError):
+        return "One of the values cannot be used here: perhaps a channel or thread that ragd does not see."
+    if not isinstance(error, commands.UserInputError):
+        return UNEXPECTED
+    flag = ""
+    if isinstance(error, commands.BadFlagArgument):
+        flag, error = f"`{error.flag.name}`", error.original
+    rule = _rule(error, flag)
+    return f"{rule}." if rule else f"{flag or 'That'} is not understood. {usage}"
+
+
+def _rule(error: Exception, flag: str) -> str:
+    """What a value must be; `flag` is its name if discord.py tells it."""
+    if isinstance(error, commands.RangeError):
+        unit = " characters" if isinstance(error.value, str) else ""
+        return f"{flag or 'The text'} must be from {error.minimum} to {error.maximum}{unit}"
+    if isinstance(error, commands.ChannelNotFound | commands.ThreadNotFound | commands.BadUnionArgument):
+        return "`channel` must be a channel or thread of this server"
+    if isinstance(error, commands.UserNotFound | commands.MemberNotFound):
+        return "`author` must be a mention or a user's id"
+    return str(error) if isinstance(error, BadValue) else ""
+
+
+class BadValue(commands.BadArgument):
+    """A value that a command refuses; the message names value and rule, not what was given."""
+
+
+def _usage(context: Asked) -> str:
+    command = context.command
+    if command is None:
+        return ""
+    line = f"{context.clean_prefix}{command.qualified_name} {command.usage or command.signature}"
+    return f"Usage: `{line.rstrip()}`"
+
+
+def _log_error(name: str, error: Exception) -> None:
+    if isinstance(error, discord.HTTPException | aiohttp.ClientError | RagdError):
+        _log.warning("command %s failed: %s", name, error)
+    else:
+        _log.error("command %s failed", name, exc_info=error)

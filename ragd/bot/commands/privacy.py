@@ -1,0 +1,30 @@
+"""`/privacy`: what the bot keeps and how to object."""
+
+from __future__ import annotations
+
+from discord.ext import commands
+
+from ragd.bot.commands.replies import Asked, answer
+
+TEXT = """\
+**What this bot keeps.** It stores the messages of the channels it can view, so that members can search them: text, \
+author's name and id, time, reply, mentions, embeds' text, and names of attachments (not the files). Of an edited \
+message only the newest version.
+**Where.** In a database on the machine of whoever runs this bot. Texts are turned into search vectors on that \
+machine; nothing is sent to an AI service or anywhere else.
+**Who can find it.** You find only what you could read in Discord at the moment you ask. Whoever runs the machine can \
+read everything there.
+**How to have it gone.** Delete a message in Discord: from then on nobody finds it here, and its text is removed from \
+the database and the search index. That also works while the bot is offline, as soon as it is back.
+**How to object.** Tell somebody who manages this server. A channel in which the bot lacks View Channel or Read \
+Message History is not recorded from then on; what was recorded before stays until it is deleted."""
+
+
+class PrivacyCommands(commands.Cog):
+    """For everybody."""
+
+    @commands.hybrid_command(name="privacy", description="What this bot keeps of what you write, and how to object")  # type: ignore[arg-type]
+    @commands.guild_only()
+    @commands.cooldown(2, 10, commands.BucketType.member)
+    async def privacy(self, context: Asked) -> None:
+        await answer(context, TEXT)

@@ -1,0 +1,122 @@
+"""Is the gateway connection what it says it is? Asked of Discord over REST, and of the clock of acknowledgements.
+
+A socket that is up proves nothing: acknowledgements may have stopped (a zombie), or they come and events do not (a
+deaf gateway). A quiet server looks just the same from inside, so quiet is no verdict: what Discord says exists is.
+Reconnecting resumes the session; one that stays deaf is for the watchdog, whose restart brings a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import aiohttp
+import discord
+
+from ragd.bot.client import CaptureClient
+from ragd.bot.normalise import MessageChannel, can_read, last_id
+from ragd.heartbeat import Counter
+from ragd.snowflake import from_unix_seconds
+
+_log = logging.getLogger(__name__)
+
+CHECK_SECONDS = 60.0
+"""Longest between two comparisons; each costs two requests a guild."""
+
+SETTLED_SECONDS = 15.0
+"""A message younger than this may still be on its way to us."""
+
+ZOMBIE_SECONDS = 30.0
+"""How overdue an acknowledgement may be. Discord sends it within a second of each heartbeat."""
+
+LONGEST_PATIENCE_SECONDS = 1800.0
+"""Between two forced reconnects, at most. The pause doubles from the first: each may cost one of 1,000 IDENTIFYs."""
+
+_RESUMABLE_CODE = 4000
+"""Closes the connection and keeps the session: Discord replays what it still has. discord.py sends no other."""
+
+
+class GatewayGuard:
+    """Compares, and reconnects what is not what it seems. One task in capture."""
+
+    def __init__(self, client: CaptureClient, deaf_seconds: float) -> None:
+        """`deaf_seconds`: after how long the watchdog would restart a deaf capture; we reconnect well before that."""
+        self._client = client
+        self._interval = min(CHECK_SECONDS, deaf_seconds / 4)
+        self._zombie_seconds = min(ZOMBIE_SECONDS, deaf_seconds / 4)
+        self._settled_seconds = min(SETTLED_SECONDS, deaf_seconds / 4)
+        self._patience = self._interval
+        self._next_reconnect = 0.0
+        self._awaited: dict[int, int] = {}
+        """By channel, a message that REST has shown; the gateway will bring it, or later ones."""
+        self._read: dict[int, int] = {}
+        """By channel that was unheard at the last comparison, up to where it was read over REST instead."""
+        self.deaf_channels = 0
+        """Channels that had messages, at the last comparison, which the gateway did not bring."""
+        self.compared_at = 0.0
+        """Unix seconds of the last comparison, 0 before the first."""
+        self.reconnects = 0
+
+    def counters(self) -> dict[str, Counter]:
+        return {
+            "deaf_channels": self.deaf_channels,
+            "compared_at": round(self.compared_at),
+            "forced_reconnects": self.reconnects,
+        }
+
+    async def run(self) -> None:
+        """Check until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval)
+            if self._client.is_ready() and not self._client.disconnected_seconds:
+                await self._check()
+
+    async def _check(self) -> None:
+        if self._client.ack_overdue_seconds > self._zombie_seconds:
+            _log.warning("Discord has stopped to acknowledge heartbeats: reconnecting")
+            await self._reconnect()
+            return
+        try:
+            deaf = [found for guild in self._client.guilds for found in await self._unheard(guild)]
+        except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
+            _log.warning("cannot compare with Discord: %s", error)
+            return
+        self.deaf_channels, self.compared_at = len(deaf), time.time()
+        self._read = {channel.id: last_id(channel) for channel in deaf}
+        if deaf:
+            _log.warning("the gateway did not bring messages of %d channels: reading them, reconnecting", len(deaf))
+            self._client.hear_again(deaf)
+            await self._reconnect()
+
+    async def _unheard(self, guild: discord.Guild) -> list[MessageChannel]:
+        """Channels as REST shows them with messages that neither came live nor were there at the session's start."""
+        listed = [*await guild.fetch_channels(), *await guild.active_threads()]
+        settled = from_unix_seconds(time.time() - self._settled_seconds)
+        return [
+            channel
+            for channel in listed
+            if isinstance(channel, MessageChannel)
+            and can_read(channel)
+            and self._is_unheard(channel, last_id(guild.get_channel_or_thread(channel.id)), settled)
+        ]
+
+    def _is_unheard(self, channel: MessageChannel, known: int, settled: int) -> bool:
+        """`known`: the newest that the gateway brought. In a busy channel the newest message is never old enough to
+        be missed: so the first one that was ahead is waited for. None is, where nothing came since the last finding.
+        """
+        if known == self._read.get(channel.id):
+            return known < last_id(channel)
+        awaited = self._awaited.get(channel.id, 0)
+        if awaited <= known:
+            awaited = self._awaited[channel.id] = last_id(channel)
+        return known < awaited < settled
+
+    async def _reconnect(self) -> None:
+        now = time.monotonic()
+        if now < self._next_reconnect:
+            return
+        self._patience = self._interval if now > self._next_reconnect + LONGEST_PATIENCE_SECONDS else 2 * self._patience
+        self._next_reconnect = now + min(self._patience, LONGEST_PATIENCE_SECONDS)
+        self.reconnects += 1
+        await self._client.ws.close(_RESUMABLE_CODE)

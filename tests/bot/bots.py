@@ -1,0 +1,57 @@
+"""A bot with all commands, without a connection; and guilds of the sandbox as discord.py sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import discord
+
+from ragd.bot.client import CaptureClient
+from ragd.bot.commands import add_commands
+from ragd.bot.journal import Journal
+from ragd.bot.spool import Spool
+from ragd.config import Settings, load_settings
+from ragd.heartbeat import Counter
+from ragd.sandbox.entities import Guild
+from ragd.sandbox.payloads import guild_create_payload
+from ragd.sandbox.world import World
+from ragd.store import Store
+
+Result = TypeVar("Result")
+
+
+def settings_in(directory: Path) -> Settings:
+    return load_settings(RAGD_DATA_DIR=directory, DISCORD_BOT_TOKEN="x")
+
+
+class StillHost:
+    """A Host whose process does nothing."""
+
+    def __init__(self, directory: Path) -> None:
+        self.settings = settings_in(directory)
+
+    def counters(self) -> Mapping[str, Counter]:
+        return {}
+
+    def in_store(self, work: Callable[[Store], Result]) -> Awaitable[Result]:
+        raise NotImplementedError
+
+    def resync(self) -> None:
+        raise NotImplementedError
+
+
+async def make_bot(directory: Path) -> CaptureClient:
+    async def nothing() -> None: ...
+
+    bot = CaptureClient("!", Journal(Spool(directory / "spool"), nothing))
+    await add_commands(bot, StillHost(directory))
+    return bot
+
+
+def as_discord_py_sees_it(world: World, guild: Guild) -> discord.Guild:
+    """The guild parsed by discord.py from GUILD_CREATE, with every thread that is not archived."""
+    state = discord.Client(intents=discord.Intents.all())._connection
+    threads = [thread for thread in guild.threads.values() if thread.thread and not thread.thread.archived]
+    return discord.Guild(data=guild_create_payload(world, guild, guild.owner_id, threads=threads), state=state)
