@@ -2,12 +2,19 @@
 # make test   all tests
 # make lint   ruff and mypy
 # make bench  measure, and print what goes into BENCHMARKS.md
+# sudo make install      ragd as a system service: /opt/ragd, systemd units, /etc/ragd
+# sudo make uninstall    take that away, except data and settings; with PURGE=1 those too
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# What the service runs on, whatever python3 means to who calls us; PREFIX and DESTDIR as everywhere.
+SYSTEM_PYTHON ?= /usr/bin/python3
+PREFIX ?= /opt/ragd
+DESTDIR ?=
+PURGE ?=
 BUILD  := setup.cfg pyproject.toml $(wildcard modelbuild/*.py)
 
-.PHONY: run test lint format bench clean check-tools
+.PHONY: run test lint format bench clean check-tools install uninstall
 
 run: $(VENV)/.installed
 	@exec $(BIN)/ragd
@@ -26,6 +33,13 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
+
+install:
+	@$(MAKE) --no-print-directory check-tools PYTHON="$(SYSTEM_PYTHON)"
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" SYSTEM_PYTHON="$(SYSTEM_PYTHON)" deploy/systemd/install.sh install
+
+uninstall:
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" PURGE="$(PURGE)" deploy/systemd/install.sh uninstall
 
 clean:
 	rm -rf $(VENV) build *.egg-info ragd/model .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,23 +1,42 @@
 """Every setting of ragd: one typed object, loaded once in `main()` and passed on.
 
-Nothing is read at import. Values come from the environment, then from a `.env` file in the working directory.
+Nothing is read at import. Values come from the environment, then from a file: `.env` in the working directory, or for
+an installation that `make install` made the system's, /etc/ragd/ragd.env. Both daemon and ragdctl read it, at each
+start, so a worker that is started anew has what stands there now.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
+import re
+import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from ragd.errors import ConfigError
+from ragd.errors import ConfigError, NoPermissionError
 
 ENV_FILE = ".env"
+
+SYSTEM_ENV_FILE = "/etc/ragd/ragd.env"
+"""The settings of the system's installation; there `.env` is not looked at, for root may stand in any directory."""
+
+SYSTEM_MARK = "share/ragd/system.env"
+"""Below sys.prefix: makes an installation the system's and says where that keeps its data; `make install` writes it."""
+
+TOKEN_CREDENTIAL = "discord_bot_token"  # noqa: S105 - a name
+"""The token's file in $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=)."""
+
+MASK = "********"
+"""What is shown of a secret."""
+
+SHORTEST_SECRET = 8
+"""Characters; a token of Discord's has about seventy."""
 
 STRATEGY_NAMES = ("temporal", "conversation")
 
@@ -26,10 +45,12 @@ NOT_SETTINGS = frozenset(
         "RAGD_PYTHON",
         "RAGD_SUPERVISOR_INCLUDE",
         "RAGD_LOG_FD",
+        "RAGD_SOCKET_MODE",
         "RAGD_SANDBOX_PORT",
         "RAGD_SANDBOX_CONTROL_PORT",
         "RAGD_MODEL_WHEEL",
         "RAGD_TEST_DATA",
+        "RAGD_FAULT_SLACK",
     }
 )
 """Variables with our prefix that the launcher, the build and the tests use, which are no settings of the daemon."""
@@ -47,6 +68,12 @@ class Settings(BaseSettings):
         None,
         validation_alias="DISCORD_BOT_TOKEN",
         description="The bot's token. Without one `ragd` runs the demo against its own local Discord.",
+    )
+    discord_bot_token_file: Path | None = Field(
+        None,
+        validation_alias="DISCORD_BOT_TOKEN_FILE",
+        description="A file with the token, for when it should not stand in the environment. Default under systemd:"
+        f" the credential `{TOKEN_CREDENTIAL}`.",
     )
     command_prefix: str = Field(
         "!",
@@ -73,13 +100,26 @@ class Settings(BaseSettings):
         ge=1,
         le=1440,
         validation_alias="HEALTH_CHECK_INTERVAL_MINUTES",
-        description="How often the watchdog looks at disk, memory and store; heartbeats are watched all the time.",
+        description="How often a canary is sent the way of a message, from the store to an answer; all other checks run"
+        " every few seconds, SQLite's own daily.",
     )
     alert_channel_id: int | None = Field(
         None,
         ge=1,
         validation_alias="ALERT_CHANNEL_ID",
         description="Discord channel that gets the watchdog's alerts. Without one they stay in the log and in status.",
+    )
+    alert_urls: SecretStr | None = Field(
+        None,
+        validation_alias="ALERT_URLS",
+        description="Where else alerts go, whether Discord answers or not: URLs of apprise's services (Slack, e-mail,"
+        " PagerDuty and so on, see github.com/caronc/apprise/wiki), separated by blanks or commas. A secret.",
+    )
+    sentry_dsn: SecretStr | None = Field(
+        None,
+        validation_alias="SENTRY_DSN",
+        description="A Sentry project that gets unexpected errors, as types and lines of code alone. Needs"
+        " `pip install 'ragd[sentry]'`. A secret.",
     )
     max_memory_mb: int = Field(
         1024,
@@ -155,14 +195,35 @@ class Settings(BaseSettings):
         validation_alias="RAGD_DISCORD_GATEWAY_URL",
         description="URL of Discord's gateway; the sandbox's in the demo and the tests.",
     )
+    http_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        pattern=r"^\S+$",
+        validation_alias="RAGD_HTTP_HOST",
+        description="Where `/healthz`, `/readyz` and `/metrics` listen. Whoever reaches them may read them: beyond this"
+        " machine only when asked, as with 0.0.0.0 in a container.",
+    )
+    http_port: int = Field(
+        9464,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("RAGD_HTTP_PORT", "PORT"),
+        description="Their port; 0 for none. `PORT` means the same where a platform sets it.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", validation_alias="RAGD_LOG_LEVEL", description="Least severe log line that is written."
     )
     log_format: Literal["auto", "plain", "json", "journal"] = Field(
         "auto",
         validation_alias="RAGD_LOG_FORMAT",
-        description="`journal` puts a priority before each line; `auto` does so under systemd, else `plain`.",
+        description="`journal` writes journald's entries, with priority and fields; `auto` does so under systemd,"
+        " else `plain`.",
     )
+
+    @field_validator("http_port", mode="before")
+    @classmethod
+    def _empty_is_off(cls, value: object) -> object:
+        return 0 if value == "" else value
 
     @field_validator("auto_sync_strategies", mode="before")
     @classmethod
@@ -177,7 +238,15 @@ class Settings(BaseSettings):
             raise ValueError(f"must name one or more of {', '.join(STRATEGY_NAMES)}, separated by commas")
         return tuple(dict.fromkeys(value))
 
-    @field_validator("discord_bot_token", "alert_channel_id", "model_dir", mode="before")
+    @field_validator(
+        "discord_bot_token",
+        "discord_bot_token_file",
+        "alert_channel_id",
+        "alert_urls",
+        "sentry_dsn",
+        "model_dir",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         # `NAME=` in a .env file is how people switch a setting off.
@@ -190,6 +259,38 @@ class Settings(BaseSettings):
         data = Path(data).expanduser().absolute()
         runtime = Path(values.get("RAGD_RUNTIME_DIR") or data / "run").expanduser().absolute()
         return {**values, "RAGD_DATA_DIR": data, "RAGD_RUNTIME_DIR": runtime}
+
+    @field_validator("alert_urls")
+    @classmethod
+    def _well_formed_urls(cls, value: SecretStr | None) -> SecretStr | None:
+        """By form alone; `ragd` asks apprise at its start (ragd/notices.py), which is too heavy for a leaf."""
+        for number, url in enumerate(split_urls(value), 1):
+            if not re.fullmatch(r"[a-z0-9]+://[^\s/?].*", url, re.IGNORECASE):
+                raise ValueError(f"entry {number} ({scheme_of(url)}) must be a URL like `scheme://host/...`")
+        return value
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _well_formed_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not re.fullmatch(r"https?://[^@\s]+@[^/\s]+/\S+", value.get_secret_value()):
+            raise ValueError("must be a URL like https://key@host/project")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_token(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """A file that this user may not read counts as no token: an operator's ragdctl needs none."""
+        # declared after `_place_directories` and so run before it, which asks whether there is a token
+        path = values.get("DISCORD_BOT_TOKEN_FILE") or token_credential()
+        if values.get("DISCORD_BOT_TOKEN") or not path:
+            return values
+        try:
+            token = Path(path).read_text(encoding="utf-8").strip()
+        except PermissionError:
+            return values
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"DISCORD_BOT_TOKEN_FILE={path}: cannot be read: {error}") from None
+        return {**values, "DISCORD_BOT_TOKEN": token}
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -206,8 +307,8 @@ class Settings(BaseSettings):
 
     @property
     def is_demo(self) -> bool:
-        """True without a token: nothing real is connected to."""
-        return self.discord_bot_token is None
+        """True without a token: nothing real is connected to. A token in a file that we may not read is one too."""
+        return self.discord_bot_token is None and self.discord_bot_token_file is None
 
     @property
     def database_path(self) -> Path:
@@ -222,12 +323,25 @@ class Settings(BaseSettings):
         return self.runtime_dir / "heartbeat"
 
     @property
+    def applied_dir(self) -> Path:
+        """What each process was started with (ragd/cli/reload.py)."""
+        return self.runtime_dir / "settings"
+
+    @property
     def supervisor_socket(self) -> Path:
         return self.runtime_dir / "supervisor.sock"
 
     @property
     def search_socket(self) -> Path:
         return self.runtime_dir / "search.sock"
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown, in plain text; for those who mask it. Not what is too short to be a secret, lest
+        every line with that word in it be masked."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        plain = (value.get_secret_value() for value in values if isinstance(value, SecretStr))
+        parts = (part for secret in plain for part in secret.replace(",", " ").split())
+        return tuple(part for part in parts if len(part) >= SHORTEST_SECRET)
 
     def masked(self) -> dict[str, str]:
         """Variable name to value in force, secrets as asterisks; in the order of declaration."""
@@ -240,14 +354,51 @@ def variable(field_name: str) -> str:
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias)
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """Read environment and `.env`; `overrides` are by variable name and win.
+def is_system_installation() -> bool:
+    """Whether the program that runs is the one that `make install` installed."""
+    return (Path(sys.prefix) / SYSTEM_MARK).is_file()
 
-    Raises ConfigError naming the variable, its value and the rule it breaks.
+
+def settings_files() -> tuple[Path, ...]:
+    """The files that settings are read from, whether they are there or not; a later one wins, the environment over
+    all."""
+    if is_system_installation():
+        return Path(sys.prefix) / SYSTEM_MARK, Path(SYSTEM_ENV_FILE)
+    return (Path(ENV_FILE),)
+
+
+def settings_in_files() -> dict[str, str | None]:
+    """What the files say, by variable name. Raises NoPermissionError if this user may not read one."""
+    found: dict[str, str | None] = {}
+    for path in settings_files():
+        try:
+            found.update(dotenv_values(path) if path.is_file() else {})
+        except PermissionError:
+            raise NoPermissionError(
+                f"{path} may not be read", hint="ask as root, or as a member of the group that it belongs to"
+            ) from None
+    return found
+
+
+def token_credential() -> Path | None:
+    """The file in which systemd hands over the token, if it does."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(directory, TOKEN_CREDENTIAL) if directory else None
+    try:
+        return path if path and path.is_file() else None
+    except PermissionError:
+        # an ExecReload= is told of the directory and may not look into it (systemd 252)
+        return path
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read environment and file; `overrides` are by variable name and win.
+
+    Raises ConfigError naming the variable, its value and the rule it breaks, NoPermissionError.
     """
     _refuse_unknown()
     try:
-        return Settings(**overrides)
+        return Settings(**{"_env_file": settings_files(), **overrides})
     except ValidationError as error:
         raise ConfigError(_first_problem(error), hint="see the table of settings in README.md") from None
 
@@ -255,7 +406,7 @@ def load_settings(**overrides: Any) -> Settings:
 def _refuse_unknown() -> None:
     """A misspelt RAGD_ variable would silently leave its default in force."""
     known = {variable(name) for name in Settings.model_fields}
-    given = {*os.environ, *(dotenv_values(ENV_FILE) if Path(ENV_FILE).is_file() else ())}
+    given = {*os.environ, *settings_in_files()}
     for name in sorted(given):
         if name.startswith("RAGD_") and name not in known and name not in NOT_SETTINGS:
             near = difflib.get_close_matches(name, known, 1)
@@ -268,13 +419,30 @@ def _first_problem(error: ValidationError) -> str:
     if not detail["loc"]:
         return rule
     name = str(detail["loc"][0])
-    shown = "***" if name == variable("discord_bot_token") else repr(str(detail["input"]))
+    shown = "***" if name in _secret_variables() else repr(str(detail["input"]))
     return f"{name}={shown}: {rule[:1].lower()}{rule[1:]}"
+
+
+def _secret_variables() -> set[str]:
+    fields = Settings.model_fields.items()
+    return {variable(name) for name, field in fields if SecretStr in (field.annotation, *get_args(field.annotation))}
+
+
+def split_urls(urls: SecretStr | None) -> list[str]:
+    """The entries of ALERT_URLS. A comma within a URL stays in it: only what begins a URL begins an entry."""
+    text = urls.get_secret_value().strip(" ,\t\r\n") if urls else ""
+    return re.split(r"[\s,]+(?=[A-Za-z0-9]+:/)|\s+", text) if text else []
+
+
+def scheme_of(url: str) -> str:
+    """What may be shown of an alert URL."""
+    found = re.match(r"([A-Za-z0-9]{1,20})://", url)
+    return found[1].lower() if found else "no scheme"
 
 
 def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
-        return "********"
+        return MASK
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return "" if value is None else str(value)

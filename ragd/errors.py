@@ -13,16 +13,24 @@ class ExitCode(IntEnum):
     """An error of no more precise kind; for `ragdctl status`: degraded."""
     DOWN = 2
     """For `ragdctl status`: nothing runs. Typer uses the same number for a wrong command line."""
+    USAGE = 64
+    """The command line names something that does not exist."""
     DATA = 65
-    """A file or record is damaged or of another format."""
+    """A file or record is damaged or of another format. supervisord does not restart a worker that ends with it."""
     UNAVAILABLE = 69
     """A process that should answer does not."""
     CANNOT_CREATE = 73
     """A file, directory or socket cannot be made."""
     TEMPORARY = 75
     """Trying again later may help."""
+    NO_PERMISSION = 77
+    """This user may not read or use something."""
     CONFIG = 78
     """A setting is missing or wrong. supervisord does not restart a worker that ends with it."""
+
+
+FINAL_EXITS = frozenset({ExitCode.DATA, ExitCode.CONFIG})
+"""A worker that ended with one of these would end so again: it is left alone until a person has acted."""
 
 
 class RagdError(Exception):
@@ -66,6 +74,18 @@ class CannotCreateError(RagdError):
     """A file, directory or socket cannot be made."""
 
     exit_code = ExitCode.CANNOT_CREATE
+
+
+class UsageError(RagdError):
+    """The command line names something that does not exist."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NoPermissionError(RagdError):
+    """This user may not read or use something that is there."""
+
+    exit_code = ExitCode.NO_PERMISSION
 
 
 class TransientError(RagdError):

@@ -1,47 +1,61 @@
-"""Logging: one handler on standard error, one format for people, one for machines, one for journald."""
+"""Logging: one handler on standard error or into the journal; a format for people, for machines, for journald."""
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import orjson
 
-from ragd.config import Settings
+from ragd.journald import PRIORITIES, JournalHandler, is_journal
 
-_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-"""syslog(3) priorities by logging level, as sd-daemon(3) wants them before each line."""
+if TYPE_CHECKING:
+    # only then: supervisord's process logs through here, and has no use for the settings and their libraries
+    from ragd.config import Settings
+
+MASK = "********"
 
 
-class PlainFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00.000Z capture INFO connected`: for terminals and files."""
+class TextFormatter(logging.Formatter):
+    """The message and, if there is one, the traceback; secrets masked wherever they come from."""
 
-    def __init__(self, process: str) -> None:
+    def __init__(self, process: str, secrets: Iterable[str] = ()) -> None:
         super().__init__()
         self._process = process
+        self._secrets = tuple(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
-        when = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
-        return f"{when}Z {self._process:<8} {record.levelname:<7} {self._text(record)}"
-
-    def _text(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
+        parts = [record.getMessage()]
         if record.exc_info:
-            text = f"{text}\n{self.formatException(record.exc_info)}"
+            parts.append(self.formatException(record.exc_info))
+        return self.masked("\n".join(parts))
+
+    def masked(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
         return text
 
 
-class JournalFormatter(PlainFormatter):
-    """`<4>capture: text`: journald adds the time, and takes the priority off each line of a traceback."""
+class PlainFormatter(TextFormatter):
+    """`2026-01-31T12:00:00.000Z capture INFO connected`: for terminals and files."""
 
     def format(self, record: logging.LogRecord) -> str:
-        prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>{self._process}: "
-        return "\n".join(prefix + line for line in self._text(record).splitlines())
+        when = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+        return f"{when}Z {self._process:<8} {record.levelname:<7} {super().format(record)}"
 
 
-class JsonFormatter(PlainFormatter):
+class PrefixFormatter(TextFormatter):
+    """`<4>capture: text`, as sd-daemon(3) wants it: for a journald that has only our standard error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = f"<{PRIORITIES.get(record.levelno, 6)}>{self._process}: "
+        return "\n".join(prefix + line for line in super().format(record).splitlines())
+
+
+class JsonFormatter(TextFormatter):
     """One JSON object a line: time, level, process, logger, message, and `error` with a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -50,26 +64,39 @@ class JsonFormatter(PlainFormatter):
             "level": record.levelname.lower(),
             "process": self._process,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": self.masked(record.getMessage()),
         }
         if record.exc_info:
-            fields["error"] = self.formatException(record.exc_info)
+            fields["error"] = self.masked(self.formatException(record.exc_info))
         return orjson.dumps(fields).decode()
 
 
 def configure_logging(process: str, settings: Settings) -> None:
-    """Send this process's log to standard error. Called once, by an entry point."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_formatter(process, settings.log_format))
+    """Send this process's log to standard error or the journal. Called once, by an entry point."""
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [make_handler(process, settings.log_format, settings.secrets())]
     root.setLevel(settings.log_level)
     # discord.py logs every gateway payload at DEBUG, message text included, which must never reach a log.
     logging.getLogger("discord").setLevel(max(logging.INFO, root.level))
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
 
 
-def _formatter(process: str, wanted: str) -> logging.Formatter:
-    if wanted == "auto":
-        wanted = "journal" if os.environ.get("JOURNAL_STREAM") else "plain"
-    return {"plain": PlainFormatter, "journal": JournalFormatter, "json": JsonFormatter}[wanted](process)
+def make_handler(process: str, wanted: str, secrets: Iterable[str] = ()) -> logging.Handler:
+    """The handler for a value of RAGD_LOG_FORMAT."""
+    if wanted in ("auto", "journal") and is_journal(2):
+        handler: logging.Handler = JournalHandler(process)
+        handler.setFormatter(TextFormatter(process, secrets))
+        return handler
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = {"journal": PrefixFormatter, "json": JsonFormatter}.get(wanted, PlainFormatter)
+    handler.setFormatter(formatter(process, secrets))
+    return handler
+
+
+def complain(program: str, line: str, *, process: str | None = None) -> None:
+    """Say in one line why a program ends whose log may not be set up: `PROGRAM: LINE`, or an error in the journal."""
+    if not is_journal(2):
+        print(f"{program}: {line}", file=sys.stderr, flush=True)
+        return
+    record = logging.LogRecord(program, logging.ERROR, __file__, 0, line, None, None)
+    JournalHandler(process or program).handle(record)

@@ -19,9 +19,11 @@ from peewee import DatabaseError
 
 from ragd.config import Settings
 from ragd.errors import DamagedError, ExitCode, RagdError
+from ragd.health.history import CheckHistory, read_history
 from ragd.heartbeat import PROCESSES, Counter, Heartbeat, read_heartbeat
 from ragd.liveness import Limits
 from ragd.store import Store
+from ragd.store.alerts import Delivery, StoredAlert
 from ragd.store.database import open_database, require_safe_sqlite
 from ragd.supervision import ProcessInfo, ProcessState, ShuttingDownError, SupervisorClient
 
@@ -47,6 +49,7 @@ Condition = Literal[
     "fatal",
     "exited",
     "misconfigured",
+    "damaged",
     "unknown",
 ]
 
@@ -60,6 +63,8 @@ _ADVICE: dict[Condition, str] = {
     "fatal": "{name} ends at every start{why}; the log says why, the watchdog tries again now and then",
     "exited": "{name} has ended{why}; the log says why",
     "misconfigured": "{name} has a configuration error; mend what its last line in the log names, then restart ragd",
+    "damaged": "{name} found a damaged file, which its last line in the log names; if that is the database: stop ragd,"
+    " `ragdctl restore`, start ragd",
     "unknown": "nobody can tell how {name} is{why}",
 }
 _WATCHDOG_HANGS = "watchdog hangs{why}; under systemd it is replaced, else end it with `kill -9 {pid}`"
@@ -122,10 +127,18 @@ class StoreStatus:
 
 @dataclass(frozen=True, slots=True)
 class OpenAlert:
+    """Times in Unix seconds."""
+
     severity: str
     text: str
     raised_at: int
-    """Unix seconds."""
+    key: str = ""
+    last_at: int = 0
+    count: int = 1
+    """How often it has occurred since `raised_at`."""
+    delivery: Delivery | Literal["off"] = "off"
+    """Whether Discord has its newest notice; `off` without ALERT_CHANNEL_ID."""
+    delivery_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +153,27 @@ class Status:
     alerts: tuple[OpenAlert, ...]
     demo: bool
     data_dir: str
+    checks: tuple[CheckHistory, ...] = ()
+    """What every health check said last, and its last 24 hours; empty without a store or a history."""
+
+    @property
+    def checks_run_24h(self) -> int | None:
+        """None without a history."""
+        return sum(check.runs_24h for check in self.checks) if self.checks else None
+
+    @property
+    def checks_failed_24h(self) -> int | None:
+        return sum(check.failures_24h for check in self.checks) if self.checks else None
 
     def document(self) -> dict[str, Any]:
         """As `ragdctl status --json` prints it: documented in README.md, names are kept."""
         lag = self.store.lag_messages if self.store else None
-        return {**asdict(self), "lag_messages": lag}
+        return {
+            **asdict(self),
+            "lag_messages": lag,
+            "checks_run_24h": self.checks_run_24h,
+            "checks_failed_24h": self.checks_failed_24h,
+        }
 
 
 def collect_status(settings: Settings) -> Status:
@@ -153,17 +182,26 @@ def collect_status(settings: Settings) -> Status:
     sights = {name: _look(settings, name, infos.get(name)) for name in PROCESSES}
     restarts = _count_restarts(sights["watchdog"].beat, supervisor.pid)
     processes = {name: _describe(settings, sight, name, restarts.get(name, 0)) for name, sight in sights.items()}
-    store, alerts, store_problem = _look_into_store(settings)
+    inside = _look_into_store(settings)
     blind = any(sight.forbidden for sight in sights.values())
     lives = supervisor.state != "unreachable" or any(process.pid for process in processes.values())
     reasons = [
         *(_process_reasons(supervisor, processes.values()) if lives else _down_reasons(settings, sights.values())),
-        *([store_problem] if store_problem else []),
-        *(f"alert: {alert.text}" for alert in alerts),
+        *([inside.problem] if inside.problem else []),
+        *(f"alert: {alert.text}" for alert in inside.alerts),
+        *_delivery_reasons(inside.alerts, sights["watchdog"].beat),
     ]
     state: Health = "healthy" if not reasons else "degraded" if lives or blind else "down"
     return Status(
-        state, tuple(reasons), processes, supervisor, store, alerts, _is_demo(settings), str(settings.data_dir)
+        state,
+        tuple(reasons),
+        processes,
+        supervisor,
+        inside.store,
+        inside.alerts,
+        _is_demo(settings),
+        str(settings.data_dir),
+        inside.checks,
     )
 
 
@@ -281,6 +319,8 @@ def _judge_absent(sight: _Sight) -> tuple[Condition, str]:
         return "exited", f"process {beat.pid} is gone without a word"
     if info.exit_status == ExitCode.CONFIG:
         return "misconfigured", ""
+    if info.exit_status == ExitCode.DATA:
+        return "damaged", ""
     code = "" if info.exit_status is None else f"exit code {info.exit_status}"
     return _ABSENT.get(info.state, "unknown"), info.spawn_error or code
 
@@ -329,17 +369,50 @@ def _down_reasons(settings: Settings, sights: Iterable[_Sight]) -> Iterator[str]
 # The store
 
 
-def _look_into_store(settings: Settings) -> tuple[StoreStatus | None, tuple[OpenAlert, ...], str]:
-    """What the store holds and its open alerts, or None and why it cannot be seen."""
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """What the store tells, or why it cannot be seen."""
+
+    store: StoreStatus | None = None
+    alerts: tuple[OpenAlert, ...] = ()
+    checks: tuple[CheckHistory, ...] = ()
+    problem: str = ""
+
+
+def _look_into_store(settings: Settings) -> _Inside:
     path = settings.database_path
     try:
         with contextlib.closing(Store(open_database(path, read_only=True, busy_seconds=STORE_SECONDS))) as store:
-            alerts = tuple(OpenAlert(a.severity, a.text, a.raised_at) for a in store.alerts.open_alerts())
-            return _measure_store(store, path), alerts, ""
+            alerts = tuple(describe_alert(settings, stored) for stored in store.alerts.open_alerts())
+            return _Inside(_measure_store(store, path), alerts, read_history(store.health, time.time()))
     except RagdError as error:
-        return None, (), error.one_line()
+        return _Inside(problem=error.one_line())
     except (DatabaseError, apsw.Error, OSError) as error:
-        return None, (), f"{path} cannot be read: {error} - restart ragd, which brings it up to date"
+        return _Inside(problem=f"{path} cannot be read: {error} - restart ragd, which brings it up to date")
+
+
+def describe_alert(settings: Settings, stored: StoredAlert) -> OpenAlert:
+    alert, off = stored.alert, settings.alert_channel_id is None
+    return OpenAlert(
+        alert.severity.value,
+        alert.text,
+        int(alert.first_at),
+        alert.key,
+        int(alert.last_at),
+        alert.count,
+        "off" if off else stored.delivery,
+        "" if off else stored.problem,
+    )
+
+
+def _delivery_reasons(alerts: Iterable[OpenAlert], watchdog: Heartbeat | None) -> Iterator[str]:
+    """Why nobody may have heard of alerts."""
+    failed = [alert.delivery_problem for alert in alerts if alert.delivery == "failed"]
+    if failed:
+        yield f"{len(failed)} alerts are not delivered to Discord: {failed[-1]}"
+    counters = watchdog.counters if watchdog else {}
+    if counters.get("alerts_undelivered"):
+        yield f"{counters['alerts_undelivered']} alerts are not delivered: {counters.get('alerts_problem')}"
 
 
 def _measure_store(store: Store, path: Path) -> StoreStatus:

@@ -1,19 +1,23 @@
-"""The watchdog's way into the store: for the lag, and as a sink for alerts. Opened when needed, never created here."""
+"""The watchdog's alerts into the store, from where capture delivers them. Opened when needed, never created here."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from ragd.alerts import Alert, Severity
+from ragd.alerts import Alert, Notice, Outlet
 from ragd.errors import RagdError, UnavailableError
 from ragd.store import Store
 
 BUSY_SECONDS = 1.5
 """Less than ragd.health.STORE_SECONDS: a locked database must not hold up the pass that feeds systemd."""
 
+Result = TypeVar("Result")
 
-class StoreLink:
-    """A StoreProbe and an AlertSink (ragd/health.py, ragd/alerts.py). For one thread.
+
+class StoreLink(Outlet):
+    """The outbox of alerts as an outlet. For one thread.
 
     A connection that failed is dropped and made anew at the next call, so that a database that comes back, or is
     restored under another inode, is found again.
@@ -23,43 +27,27 @@ class StoreLink:
         self._path = path
         self._store: Store | None = None
 
-    def lag(self) -> int:
-        """Messages that are captured and not yet searchable; 0 before there is a database. Raises RagdError."""
-        if not self._path.exists():
-            return 0  # the first start: capture makes it in a moment
-        try:
-            return self._opened().chunks.lag()
-        except RagdError:
-            self.close()
-            raise
-
-    def raise_alert(self, severity: Severity, key: str, text: str) -> None:
-        try:
-            self._opened().alerts.raise_alert(severity, key, text)
-        except RagdError:
-            self.close()
-            raise
-
-    def resolve(self, key: str) -> None:
-        try:
-            self._opened().alerts.resolve(key)
-        except RagdError:
-            self.close()
-            raise
+    def take(self, notice: Notice) -> None:
+        self._ask(lambda store: store.alerts.record(notice))
 
     def open_alerts(self) -> list[Alert]:
         """What an earlier watchdog left open; nothing while the store does not answer."""
         try:
-            found = self._opened().alerts.open_alerts()
+            return self._ask(lambda store: [stored.alert for stored in store.alerts.open_alerts()])
         except RagdError:
-            self.close()
             return []
-        return [Alert(Severity(alert.severity), alert.key, alert.text) for alert in found]
 
     def close(self) -> None:
         if self._store is not None:
             self._store.close()
         self._store = None
+
+    def _ask(self, question: Callable[[Store], Result]) -> Result:
+        try:
+            return question(self._opened())
+        except RagdError:
+            self.close()
+            raise
 
     def _opened(self) -> Store:
         if self._store is None:

@@ -6,19 +6,25 @@ It imports none of discord, onnxruntime and hnswlib: what makes workers sick mus
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
 
-from ragd.alerts import Alert, AlertBook, AlertSink, Severity
+from ragd.alerts import Alert, AlertBook, Outlet, Severity
 from ragd.config import Settings
 from ragd.errors import DamagedError, UnavailableError
-from ragd.health import STORE_SECONDS, Finding, HealthCheck, StoreProbe
+from ragd.health import STORE_SECONDS, Examiner, Outcome, Verdict, View, WorkerView
 from ragd.heartbeat import WORKERS, Counter, Heartbeat, read_heartbeat
-from ragd.keeper import Keeper
+from ragd.keeper import STACK_SECONDS, Keeper
 from ragd.liveness import Condition, Limits
+from ragd.metrics import Sample
+from ragd.notices import close_outlets, open_outlets
 from ragd.notify import SystemdNotifier
+from ragd.outside import Outside, Report
 from ragd.restarts import DEFAULT_RULE, RULES, RestartRule
 from ragd.store_link import StoreLink
 from ragd.supervision import CALL_SECONDS, ShuttingDownError, SupervisorClient, SupervisorState, Tree
@@ -28,15 +34,16 @@ _log = logging.getLogger(__name__)
 
 PROCESS = "watchdog"
 
-PASS_SECONDS = (1 + len(WORKERS)) * CALL_SECONDS + 2 * STORE_SECONDS
-"""The longest a pass may wait: one question to supervisord, one remedy a worker, one look into the store, and one
-alert that a sink does not take."""
-
-RECHECK_SECONDS = 10.0
-"""Until a finding has gone, health is looked at this often: nobody wants to wait minutes to see it mended."""
+PASS_SECONDS = CALL_SECONDS + len(WORKERS) * (CALL_SECONDS + STACK_SECONDS) + STORE_SECONDS
+"""The longest a pass may wait: one question to supervisord, one remedy a worker with its stack before that, and one
+alert that the store does not take; services of ALERT_URLS have threads of their own. Checks wait for nothing: what may
+take long is an errand (ragd/health/errand.py)."""
 
 GOODBYE_SECONDS = 0.5
 """How long to ask supervisord why we end; it kills us a second after it told us to."""
+
+TOLD_BY_PASSES = ("supervisord",)
+"""Checks whose alert a pass itself raises and resolves."""
 
 _CALM = (Condition.HEALTHY, Condition.STARTING)
 
@@ -48,28 +55,29 @@ class Watchdog:
         self,
         settings: Settings,
         *,
-        store: StoreProbe | None = None,
-        sinks: Iterable[AlertSink] = (),
+        database: Path | None = None,
+        outlets: Iterable[Outlet] = (),
         known_alerts: Iterable[Alert] = (),
         rules: Mapping[str, RestartRule] = RULES,
     ) -> None:
+        """Without `database` the store is left out of the checks."""
         self._settings = settings
         self.idle_seconds = min(1.0, settings.heartbeat_seconds)
         self._supervisor = SupervisorClient(settings.supervisor_socket)
         self._notifier = SystemdNotifier()
-        self._alerts = AlertBook(sinks, known_alerts)
+        self._alerts = AlertBook(outlets, known_alerts)
         limits = Limits.of(settings)
         self._keepers = [
             Keeper(name, limits, rules.get(name, DEFAULT_RULE), self._supervisor, self._alerts) for name in WORKERS
         ]
-        self._health = HealthCheck(settings, store)
-        self._health_due = 0.0
-        self._findings: list[Finding] = []
-        self._rss_bytes: dict[str, int] = {}
+        self._examiner = Examiner(settings, database)
+        self._outside = Outside(settings, alive_seconds=2 * (PASS_SECONDS + self.idle_seconds))
+        self._beats: dict[str, Heartbeat | None] = {}
         self._passes = 0
         self._pass_ms = 0.0
         self._ready = False
-        self._supervisor_silent = False
+        self._supervisor_silent = ""  # why, while it is
+        self._whole_at: tuple[float, float] | None = None  # monotonic and Unix seconds
         self._supervisor_pid: int | None = None
         self._restored_from = self._restore()
         self.pulse = Pulse(settings, PROCESS, self.counters)
@@ -79,6 +87,7 @@ class Watchdog:
         """One pass: supervisord, workers, health when it is due, heartbeat, systemd."""
         started = time.monotonic()
         whole = self._tend_workers(now)
+        self._outside.listen(now)
         self._check_health(now)
         self._alerts.deliver()
         self._passes += 1
@@ -88,6 +97,7 @@ class Watchdog:
 
     def close(self) -> None:
         """Say goodbye to systemd if the whole tree ends; a watchdog that is merely replaced must not."""
+        self._examiner.close()
         client = SupervisorClient(self._settings.supervisor_socket, GOODBYE_SECONDS)
         try:
             if client.state() is SupervisorState.STOPPING:
@@ -95,6 +105,7 @@ class Watchdog:
         except UnavailableError as error:
             _log.info("no goodbye to systemd: %s", error)
         self._notifier.close()
+        self._outside.close()
 
     def counters(self) -> dict[str, Counter]:
         """For the heartbeat. `restarts_`, `pid_` and `streak_` are also what the next watchdog goes on from."""
@@ -103,8 +114,10 @@ class Watchdog:
             "passes": self._passes,
             "pass_ms": self._pass_ms,
             "alerts_open": len(self._alerts.open_alerts),
+            "alerts_undelivered": self._alerts.undelivered(),
+            "alerts_problem": "; ".join(self._alerts.problems()),
             "supervisor_pid": self._supervisor_pid or self._restored_from,
-            "lag_messages": self._health.lag_messages,
+            "lag_messages": self._examiner.lag_messages,
         }
         now = time.monotonic()
         for keeper in self._keepers:
@@ -124,17 +137,17 @@ class Watchdog:
             return False
         except UnavailableError as error:
             self._alerts.raise_alert(Severity.ERROR, "supervisord", error.one_line())
-            self._supervisor_silent = True
+            self._supervisor_silent = error.one_line()
             return False
-        self._supervisor_silent = False
+        self._supervisor_silent = ""
         self._alerts.resolve("supervisord")
         return True
 
     def _tend(self, keeper: Keeper, tree: Tree, now: float) -> None:
         info = tree.processes.get(keeper.name)
         rss = _resident_bytes(info.pid) if info and info.pid else None
-        self._rss_bytes[keeper.name] = rss or 0
-        keeper.tend(now, info, self._read_beat(keeper.name), rss)
+        self._beats[keeper.name] = self._read_beat(keeper.name)
+        keeper.tend(now, info, self._beats[keeper.name], rss)
 
     def _read_beat(self, name: str) -> Heartbeat | None:
         try:
@@ -144,15 +157,36 @@ class Watchdog:
             return None
 
     def _check_health(self, now: float) -> None:
-        if now < self._health_due:
+        if not self._examiner.examine(now, self._view()):
             return
-        self._findings = self._health.run(self._rss_bytes)
-        interval = 60.0 * self._settings.health_check_interval_minutes
-        self._health_due = now + (min(interval, RECHECK_SECONDS) if self._findings else interval)
-        for finding in self._findings:
-            self._alerts.raise_alert(finding.severity, finding.key, finding.text)
-        for key in set(HealthCheck.KEYS) - {finding.key for finding in self._findings}:
-            self._alerts.resolve(key)
+        for outcome in self._examiner.outcomes:
+            if outcome.alert is not None:
+                self._alerts.raise_alert(outcome.alert, outcome.name, outcome.sentence)
+            elif outcome.name not in TOLD_BY_PASSES:
+                self._alerts.resolve(outcome.name)
+
+    def _view(self) -> View:
+        pids = {"supervisord": self._supervisor_pid, **{k.name: k.pid for k in self._keepers}, PROCESS: os.getpid()}
+        return View(
+            supervisord=self._supervisor_silent,
+            workers=[self._view_of(keeper) for keeper in self._keepers],
+            pids=[(name, pid) for name, pid in pids.items() if pid is not None],
+            http=self._outside.problem,
+        )
+
+    def _view_of(self, keeper: Keeper) -> WorkerView:
+        beat, condition = self._beats.get(keeper.name), keeper.verdict.condition
+        return WorkerView(
+            name=keeper.name,
+            condition=condition.value,
+            reason=keeper.verdict.reason,
+            calm=condition in _CALM,
+            working=condition in (Condition.HEALTHY, Condition.DEGRADED),
+            restarts=keeper.restarts,
+            looping=keeper.budget.spent(time.monotonic()),
+            pid=keeper.pid,
+            beat=beat if beat is not None and beat.pid == keeper.pid else None,
+        )
 
     def _report(self, whole: bool) -> None:
         problems = self._problems()
@@ -165,17 +199,60 @@ class Watchdog:
         # Before READY too: a watchdog that comes up in a unit that has long been ready must feed it at once.
         if whole:
             self._notifier.ping()
+            self._whole_at = time.monotonic(), time.time()
+        self._publish()
+
+    def _publish(self) -> None:
+        """Hand the pass to whoever asks from outside; before the first whole one there is nothing to say."""
+        if self._whole_at is not None:
+            state, reasons = self._verdict(), self._unready_reasons()
+            self._outside.publish(Report(state, reasons, self._whole_at[0], self._sample(not reasons)))
+
+    def _unready_reasons(self) -> tuple[str, ...]:
+        return (
+            *self._silent(),
+            *self._sick(),
+            *self._starting(),
+            *(o.text for o in self._told() if o.verdict is Verdict.FAIL),
+        )
+
+    def _sample(self, ready: bool) -> Sample:
+        assert self._whole_at is not None
+        ledger, now = self._examiner.ledger, time.time()
+        return Sample(
+            view=self._view(),
+            outcomes=tuple(self._examiner.outcomes),
+            runs=dict(ledger.runs),
+            failures=dict(ledger.failures),
+            measured=replace(self._examiner.measured),
+            ready=ready,
+            beat_ages={name: max(0.0, now - beat.written_at) for name, beat in self._beats.items() if beat is not None},
+            alerts_open=len(self._alerts.open_alerts),
+            alerts_undelivered=self._alerts.undelivered(),
+            passes=self._passes,
+            pass_seconds=self._pass_ms / 1000,
+            whole_pass_at=self._whole_at[1],
+        )
 
     def _problems(self) -> list[str]:
         """What is wrong, without figures that change from pass to pass: each change is a log line."""
-        silent = ["supervisord does not answer"] if self._supervisor_silent else []
-        sick = [f"{k.name} {k.verdict.condition.value}" for k in self._keepers if k.verdict.condition not in _CALM]
-        return silent + sick + [finding.text for finding in self._findings]
+        return [*self._silent(), *self._sick(), *(outcome.text for outcome in self._told())]
+
+    def _silent(self) -> list[str]:
+        return ["supervisord does not answer"] if self._supervisor_silent else []
+
+    def _sick(self) -> list[str]:
+        return [f"{k.name} {k.verdict.condition.value}" for k in self._keepers if k.verdict.condition not in _CALM]
+
+    def _told(self) -> list[Outcome]:
+        return [outcome for outcome in self._examiner.outcomes if outcome.alert is not None]
+
+    def _starting(self) -> list[str]:
+        starting = [k.name for k in self._keepers if k.verdict.condition is Condition.STARTING]
+        return [f"{', '.join(starting)} starting"] if starting else []
 
     def _summary(self, problems: list[str]) -> str:
-        starting = [k.name for k in self._keepers if k.verdict.condition is Condition.STARTING]
-        waiting = [f"{', '.join(starting)} starting"] if starting else []
-        return f"{self._verdict()}: {'; '.join(problems + waiting) or ', '.join(WORKERS)}"
+        return f"{self._verdict()}: {'; '.join(problems + self._starting()) or ', '.join(WORKERS)}"
 
     def _verdict(self) -> str:
         if self._passes and self.pulse.state == "degraded":
@@ -224,8 +301,12 @@ def _resident_bytes(pid: int) -> int | None:
 def run(settings: Settings, stop: StopFlag) -> None:
     """Watch until told to stop."""
     link = StoreLink(settings.database_path)
-    watchdog = Watchdog(settings, store=link, sinks=[link], known_alerts=link.open_alerts())
+    services = open_outlets(settings.alert_urls)
+    watchdog = Watchdog(
+        settings, database=settings.database_path, outlets=[*services, link], known_alerts=link.open_alerts()
+    )
     try:
         run_worker(watchdog, watchdog.pulse, stop)
     finally:
+        close_outlets(services)
         link.close()

@@ -38,6 +38,9 @@ COMMANDS = {
     "watch": ("--once",),
     "restart": ("capture",),
     "config": (),
+    "alert": ("list",),
+    "backup": (),
+    "restore": (),
 }
 RUN = ("-c", "import sys; sys.argv[0] = 'ragdctl'; from ragd.cli.control import main; main()")
 
@@ -513,7 +516,7 @@ def test_restart_tells_of_one_that_does_not_stay(tree: ToyTree, behaviour: str, 
 
 def test_restart_of_a_name_that_is_none(ragdctl: Operator) -> None:
     answer = ragdctl("restart", "sincer", "--json")
-    assert (answer.returncode, answer.stdout) == (1, "")
+    assert (answer.returncode, answer.stdout) == (64, "")
     assert "'sincer' - there are capture, syncer, searcher, watchdog" in answer.stderr
 
 

@@ -45,7 +45,19 @@ def test_every_command_has_its_row(tool: ModuleType) -> None:
     filled, _ = tool.update(EMPTY)
     for command in ("ragd`", "ragd capture`", "ragd syncer`", "ragd searcher`", "ragd watchdog`", "ragd sandbox "):
         assert f"| `{command}" in filled
-    for command in ("status", "search TEXT", "watch", "restart WORKER", "config", "--version`"):
+    for command in (
+        "status",
+        "search TEXT",
+        "watch",
+        "restart WORKER",
+        "config",
+        "--version`",
+        "alert list",
+        "alert test",
+        "backup ",
+        "backup list",
+        "restore ",
+    ):
         assert f"| `ragdctl {command}" in filled
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from ragd.embedding import Embedder
 from ragd.errors import RagdError
 from ragd.search import Query, Search, restrict
-from ragd.searcher import Follower, read_query
+from ragd.searcher import SNAPSHOT_LATEST_SECONDS, SNAPSHOT_SECONDS, Follower, read_query
 from ragd.snowflake import to_unix_seconds
 from ragd.store import Store
 from ragd.store.events import ChannelGone, ChannelsSeen, Deleted, Edited, GuildSeen, Posted
@@ -74,6 +75,17 @@ def test_the_passage_that_answers_comes_first_with_its_citation(world: World) ->
 def test_both_strategies_give_one_passage_once(world: World) -> None:
     passages = world.best("bread for the party", limit=10)
     assert len(passages) == len(set(passages)) == 3
+
+
+def test_few_changes_are_no_reason_to_write_a_snapshot_for_an_hour(world: World, tmp_path: Path) -> None:
+    follower = world.followers["temporal"]
+    due = time.monotonic() + SNAPSHOT_SECONDS + 60
+    while follower.step(due):
+        pass
+    assert not list((tmp_path / "index" / "temporal").iterdir())
+    while follower.step(due + SNAPSHOT_LATEST_SECONDS):
+        pass
+    assert list((tmp_path / "index" / "temporal").iterdir())
 
 
 def test_filters(world: World) -> None:

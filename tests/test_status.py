@@ -15,6 +15,7 @@ import apsw
 import pytest
 
 from ragd import status as status_module
+from ragd.alerts import Alert, Kind, Notice, Severity
 from ragd.cli.demo import MARKER
 from ragd.config import Settings
 from ragd.heartbeat import PROCESSES, Heartbeat, heartbeat_path, write_heartbeat
@@ -208,9 +209,10 @@ def test_a_locked_database_is_a_reason_soon(settings: Settings, child: subproces
 
 def test_open_alerts_are_reasons(settings: Settings) -> None:
     store = fill_store(settings)
-    store.alerts.raise_alert("error", "disk", "0.02 GiB free")
-    store.alerts.raise_alert("warning", "memory", "long over")
-    store.alerts.resolve("memory")
+    full = Alert(Severity.ERROR, "disk", "0.02 GiB free", 1.0, 1.0)
+    over = Alert(Severity.WARNING, "memory", "long over", 1.0, 1.0)
+    for kind, alert in ((Kind.RAISED, full), (Kind.RAISED, over), (Kind.ENDED, over)):
+        store.alerts.record(Notice(kind, alert, 2.0))
     store.close()
     seen = collect_status(settings)
     assert [(alert.severity, alert.text) for alert in seen.alerts] == [("error", "0.02 GiB free")]

@@ -1,4 +1,4 @@
-"""The watchdog's way into the store: there or not, locked or not, and alerts that outlive a watchdog."""
+"""The watchdog's outbox: there or not, locked or not, and alerts that outlive a watchdog."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 import apsw
 import pytest
 
-from ragd.alerts import Alert, AlertBook, Severity
+from ragd.alerts import Alert, AlertBook, Kind, Notice, Severity
 from ragd.errors import TransientError, UnavailableError
 from ragd.store import Store
 from ragd.store_link import StoreLink
+
+NOTICE = Notice(Kind.RAISED, Alert(Severity.ERROR, "x", "text", 1.0, 1.0), 1.0)
 
 
 @pytest.fixture
@@ -21,9 +23,8 @@ def path(tmp_path: Path) -> Path:
 
 def test_no_database_is_said_and_none_is_made(tmp_path: Path) -> None:
     link = StoreLink(tmp_path / "ragd.sqlite3")
-    assert link.lag() == 0
     with pytest.raises(UnavailableError, match="no database"):
-        link.resolve("disk")
+        link.take(NOTICE)
     assert link.open_alerts() == []
     assert list(tmp_path.iterdir()) == []
 
@@ -36,7 +37,8 @@ def test_an_alert_is_told_once_and_its_end_once(path: Path) -> None:
         book.deliver()
     store = Store.open(path)
     (told,) = store.alerts.unannounced()
-    assert (told.severity, told.key, told.text, told.resolved_at) == ("error", "disk", "the disk is full", None)
+    assert (told.alert.severity, told.alert.key, told.alert.text) == (Severity.ERROR, "disk", "the disk is full")
+    assert (told.resolved_at, told.delivery) == (None, "waiting")
     store.alerts.mark_announced(told)
     assert store.alerts.unannounced() == []
     book.resolve("disk")
@@ -57,7 +59,7 @@ def test_a_new_watchdog_closes_what_the_last_one_left_open(path: Path) -> None:
     first.close()
     second = StoreLink(path)
     known = second.open_alerts()
-    assert known == [Alert(Severity.WARNING, "memory", "little memory")]
+    assert [(alert.key, alert.text, alert.count) for alert in known] == [("memory", "little memory", 1)]
     again = AlertBook([second], known)
     again.raise_alert(Severity.WARNING, "memory", "little memory")
     again.resolve("memory")
@@ -68,13 +70,12 @@ def test_a_new_watchdog_closes_what_the_last_one_left_open(path: Path) -> None:
 
 def test_a_locked_database_is_not_waited_for_and_found_again(path: Path) -> None:
     link = StoreLink(path)
-    assert link.lag() == 0
     blocker = apsw.Connection(str(path))
     blocker.execute("BEGIN IMMEDIATE")
     with pytest.raises(TransientError):
-        link.raise_alert(Severity.ERROR, "x", "text")
+        link.take(NOTICE)
     blocker.execute("ROLLBACK")
     blocker.close()
-    link.raise_alert(Severity.ERROR, "x", "text")
+    link.take(NOTICE)
     assert [alert.key for alert in link.open_alerts()] == ["x"]
     link.close()

@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+import apsw
 import pytest
 
-from ragd.alerts import Severity
-from ragd.errors import TransientError
+from ragd.alerts import Kind, Notice, Outlet, Severity
 from ragd.heartbeat import WORKERS, Heartbeat, read_heartbeat
 from ragd.restarts import RestartRule
+from ragd.store import Store
 from ragd.supervision import ProcessState
 from ragd.watchdog import PASS_SECONDS, Watchdog
 from tests.toytree import ROOT, ToyTree, settings_of, wait_until
@@ -25,18 +26,19 @@ from tests.toytree import ROOT, ToyTree, settings_of, wait_until
 QUICK = RestartRule(burst=3, first_gap_seconds=0.2, slow_gap_seconds=3, quiet_seconds=6)
 
 
-class Outbox:
-    """A sink that remembers."""
+class Outbox(Outlet):
+    """An outlet that remembers."""
 
     def __init__(self) -> None:
         self.raised: list[tuple[Severity, str, str]] = []
         self.resolved: list[str] = []
 
-    def raise_alert(self, severity: Severity, key: str, text: str) -> None:
-        self.raised.append((severity, key, text))
-
-    def resolve(self, key: str) -> None:
-        self.resolved.append(key)
+    def take(self, notice: Notice) -> None:
+        alert = notice.alert
+        if notice.kind is Kind.ENDED:
+            self.resolved.append(alert.key)
+        else:
+            self.raised.append((alert.severity, alert.key, alert.text))
 
     def told_of(self) -> list[str]:
         return [key for _, key, _ in self.raised]
@@ -48,7 +50,7 @@ class Drive:
     def __init__(self, tree: ToyTree, rule: RestartRule = QUICK, **options: object) -> None:
         self.outbox = Outbox()
         rules = dict.fromkeys(WORKERS, rule)
-        self.watchdog = Watchdog(tree.settings, sinks=[self.outbox], rules=rules, **options)  # type: ignore[arg-type]
+        self.watchdog = Watchdog(tree.settings, outlets=[self.outbox], rules=rules, **options)  # type: ignore[arg-type]
 
     def until(self, condition: Callable[[], object], what: str, seconds: float = 30) -> None:
         def stepped() -> object:
@@ -185,6 +187,20 @@ def test_a_configuration_error_is_left_alone(tree: ToyTree) -> None:
     drive.until_healthy()
 
 
+def test_a_worker_that_found_damage_is_left_alone_until_it_is_started(tree: ToyTree) -> None:
+    tree.behave("capture", "exit65")
+    drive = Drive(tree.start())
+    drive.until(lambda: "worker.capture.damage" in drive.outbox.told_of(), "alert")
+    passes = drive.counters()["passes"]
+    drive.until(lambda: drive.counters()["passes"] >= passes + 20, "many passes")
+    assert len(tree.spawns("capture")) == 1
+    assert [severity for severity, _, _ in drive.outbox.raised] == [Severity.CRITICAL]
+    tree.behave("capture", "steady")
+    tree.client.start("capture")
+    drive.until(lambda: drive.outbox.resolved == ["worker.capture.damage"], "resolved")
+    drive.until_healthy()
+
+
 def test_a_stopped_worker_is_started(tree: ToyTree, drive: Drive) -> None:
     before = tree.pid("syncer")
     tree.client.stop("syncer")
@@ -228,35 +244,34 @@ def test_counts_of_another_supervisord_are_forgotten(tree: ToyTree, drive: Drive
     assert successor.counters()["restarts_capture"] == 0
 
 
-class FakeStore:
-    """A probe that answers, or does not."""
+def test_a_store_that_does_not_answer_holds_up_no_pass(tree: ToyTree) -> None:
+    Store.open(tree.settings.database_path).close()
+    drive = Drive(tree.start(), database=tree.settings.database_path)
+    drive.until(lambda: drive.counters()["lag_messages"] == 0, "surveyed")
+    blocker = apsw.Connection(str(tree.settings.database_path))
+    blocker.execute("PRAGMA locking_mode = EXCLUSIVE")
+    wait_until(lambda: _locks(blocker), 20, "nobody else has it open")
+    passes = []
 
-    def __init__(self) -> None:
-        self.broken = False
+    def alerted() -> bool:
+        passes.append(drive.counters()["pass_ms"])
+        return "database" in drive.outbox.told_of()
 
-    def lag(self) -> int:
-        if self.broken:
-            raise TransientError("database is locked")
-        return 17
-
-
-def test_health_is_checked_at_its_interval(tree: ToyTree, drive: Drive) -> None:
-    store = FakeStore()
-    drive = Drive(tree, store=store)
-    now = time.monotonic()
-    drive.watchdog.step(now)
-    assert drive.counters()["lag_messages"] == 17
-    store.broken = True
-    drive.watchdog.step(now + 299)
-    assert drive.outbox.told_of() == []
-    drive.watchdog.step(now + 301)
-    assert drive.outbox.raised == [(Severity.ERROR, "store", "the store does not answer: database is locked")]
+    drive.until(alerted, "alert", 60)
     assert drive.counters()["lag_messages"] is None
-    store.broken = False
-    drive.watchdog.step(now + 305)
-    assert drive.outbox.resolved == []
-    drive.watchdog.step(now + 312)  # a finding is followed more closely
-    assert drive.outbox.resolved == ["store"]
+    assert drive.counters()["verdict"] == "degraded"
+    assert max(passes) < 1500, "a pass waits for no survey"
+    blocker.close()
+    drive.until(lambda: "database" in drive.outbox.resolved, "resolved", 60)
+    assert drive.counters()["lag_messages"] == 0
+
+
+def _locks(connection: apsw.Connection) -> bool:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except apsw.BusyError:
+        return False
+    return True
 
 
 def test_a_full_disk_degrades(tree: ToyTree) -> None:

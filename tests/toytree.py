@@ -42,9 +42,9 @@ if behaviour == "exit1":
 from ragd.config import load_settings
 from ragd.worker import Pulse, StopFlag, run_worker
 
-if behaviour == "exit78":
+if behaviour in ("exit65", "exit78"):
     time.sleep(1.5)
-    sys.exit(78)
+    sys.exit(int(behaviour[4:]))
 if behaviour == "hog":
     ballast = os.urandom(1) * 300_000_000
 
@@ -99,7 +99,7 @@ _PROGRAM = """
 [program:{name}]
 command = {command}
 autorestart = unexpected
-exitcodes = 78
+exitcodes = 65,78
 startsecs = 1
 startretries = 1
 stopwaitsecs = 3
@@ -123,6 +123,7 @@ class ToyTree:
             "RAGD_STALE_SECONDS": "1",
             "RAGD_DEAF_SECONDS": "1",
             "MIN_DISK_GB": "0",
+            "RAGD_HTTP_PORT": "0",
         }
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.variables, **(environment or {})}
         self.settings = settings_of(self.variables)

@@ -48,9 +48,20 @@ def commands_table(name: str, app: typer.Typer) -> str:
     """One row for the program itself if it does something alone, one for each command."""
     group: Any = typer.main.get_command(app)
     rows = [(f"`{name}`", _summary(group))] if group.invoke_without_command else []
-    rows += [(f"`{_usage(f'{name} {key}', command)}`", _summary(command)) for key, command in group.commands.items()]
+    rows += _rows_below(name, group)
     rows += [(f"`{name} {_option(option)}`", option.help) for option in _options(group)]
     return _table(("command", "what it does"), rows)
+
+
+def _rows_below(name: str, group: Any) -> list[tuple[str, str]]:
+    """A row a command, and those of a group below its own, which it has if it does something alone."""
+    rows = []
+    for key, command in group.commands.items():
+        below = getattr(command, "commands", None)
+        if below is None or command.invoke_without_command:
+            rows.append((f"`{_usage(f'{name} {key}', command)}`", _summary(command)))
+        rows += _rows_below(f"{name} {key}", command) if below else []
+    return rows
 
 
 def _usage(name: str, command: Any) -> str:
@@ -69,7 +80,7 @@ def _options(command: Any) -> list[Any]:
 
 def _option(param: Any) -> str:
     flag = next(name for name in param.opts if name.startswith("--"))
-    return flag if param.is_flag else f"{flag} {str(param.name).upper()}"
+    return flag if param.is_flag else f"{flag} {str(param.metavar or param.name).upper()}"
 
 
 def _summary(command: Any) -> str:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 import ragd
+from ragd.cli import alert, backup
+from ragd.cli.health import health, ready
+from ragd.cli.owner import become_owner
+from ragd.cli.reload import reload
 from ragd.cli.restart import restart
 from ragd.cli.search import search
 from ragd.cli.settings import config
 from ragd.cli.status import status
 from ragd.cli.watch import watch
-from ragd.errors import RagdError
+from ragd.config import load_settings
+from ragd.errors import ConfigError, RagdError
+from ragd.log import complain
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -27,7 +35,7 @@ def main() -> None:
     try:
         app()
     except RagdError as error:
-        print(f"ragdctl: {error.one_line()}", file=sys.stderr)
+        complain("ragdctl", error.one_line())
         sys.exit(int(error.exit_code))
 
 
@@ -45,10 +53,20 @@ def ragdctl(
     ] = False,
 ) -> None:
     """Look at ragd, search, and restart its processes. Reads the same settings as `ragd`."""
+    if os.geteuid() == 0:
+        # with a wrong setting there is no place to step down to; the command itself says what is wrong
+        with contextlib.suppress(ConfigError):
+            become_owner(load_settings().data_dir)
 
 
 app.command()(status)
+app.command()(health)
+app.command()(ready)
 app.command()(search)
 app.command()(watch)
 app.command()(restart)
+app.command()(reload)
 app.command()(config)
+app.add_typer(alert.app, name="alert")
+app.add_typer(backup.app, name="backup")
+app.command()(backup.restore)

@@ -13,11 +13,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ragd.access import protect_files
+from ragd.backup import advised
 from ragd.cli.demo import include_file, prepare_demo, refuse_demo_data, what_to_try
-from ragd.cli.launch import become_supervisord, claim_directories
-from ragd.config import load_settings
-from ragd.errors import ExitCode, RagdError
-from ragd.log import configure_logging
+from ragd.cli.launch import become_supervisord, claim_directories, require_token
+from ragd.cli.owner import become_owner
+from ragd.cli.reload import record_settings
+from ragd.config import Settings, is_system_installation, load_settings
+from ragd.crashes import crash_reporter
+from ragd.errors import FINAL_EXITS, RagdError
+from ragd.heartbeat import PROCESSES
+from ragd.log import complain, configure_logging
+from ragd.notices import check_urls
 from ragd.worker import StopFlag, run_process
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -36,7 +43,7 @@ def main() -> None:
     try:
         app()
     except RagdError as error:
-        print(f"ragd: {error.one_line()}", file=sys.stderr, flush=True)
+        complain("ragd", error.one_line(), process=_process_name())
         _leave(error.exit_code)
 
 
@@ -109,8 +116,11 @@ def sandbox(
 
 def _start_tree() -> NoReturn:
     settings = load_settings()
-    if not settings.is_demo:
+    become_owner(settings.data_dir)
+    if not settings.is_demo or is_system_installation():
+        require_token(settings)
         refuse_demo_data(settings)
+        check_urls(settings.alert_urls)
         claim_directories(settings)
         become_supervisord(settings)
     claim_directories(settings)
@@ -123,14 +133,27 @@ def _run(process: str) -> NoReturn:
     """Run one process to its end. Its module is imported here and not above: each has only its own parts to load."""
     _end_with_supervisord()
     settings = load_settings()
+    become_owner(settings.data_dir)
+    protect_files(settings.data_dir, settings.runtime_dir)
     configure_logging(process, settings)
-    code = run_process(process, lambda stop: importlib.import_module(f"ragd.{process}").run(settings, stop))
-    _leave(code)
+    record_settings(process, settings)
+    _leave(run_process(process, lambda stop: _run_body(process, settings, stop), crash_reporter(process, settings)))
+
+
+def _run_body(process: str, settings: Settings, stop: StopFlag) -> None:
+    with advised(settings.data_dir):
+        importlib.import_module(f"ragd.{process}").run(settings, stop)
+
+
+def _process_name() -> str:
+    """Who we are in the journal: a worker by its name, anything else `ragd`."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    return name if name in PROCESSES else "ragd"
 
 
 def _leave(code: int) -> NoReturn:
-    """Exit; as a worker with a configuration error not before supervisord takes the exit code for final."""
-    if code == ExitCode.CONFIG and _supervised():
+    """Exit; as a worker that only a person can help not before supervisord takes the exit code for final."""
+    if code in FINAL_EXITS and _supervised():
         stop = StopFlag()
         stop.install()
         stop.wait(max(0.0, _STARTED + FINAL_AFTER_SECONDS - time.monotonic()))

@@ -11,13 +11,19 @@ from pathlib import Path
 from typing import NoReturn
 
 import ragd
+from ragd.access import protect_files, socket_mode
+from ragd.cli import supervise
 from ragd.config import Settings
-from ragd.errors import CannotCreateError, RagdError, TransientError
+from ragd.errors import CannotCreateError, ConfigError, RagdError, TransientError
 from ragd.logstream import keep_open, offer_log_stream
+from ragd.soundness import MARK
 from ragd.worker import make_directory
 
 LOCK = "lock"
 """In the data directory; holds the pid of the process that holds it."""
+
+TOKEN_FILE = "/etc/ragd/discord_bot_token"  # noqa: S105 - a path
+"""Where the unit's LoadCredential= reads the token."""
 
 _CONF = "supervisord.conf"
 
@@ -25,12 +31,23 @@ _CONF = "supervisord.conf"
 def claim_directories(settings: Settings) -> None:
     """Make data and runtime directory ours for as long as one process of the tree lives.
 
-    Raises TransientError naming the holder if another tree has one of them, CannotCreateError if they can't be made.
+    Raises TransientError naming the holder if another tree has one of them, CannotCreateError if they can't be made
+    or written to.
     """
-    make_directory(settings.data_dir)
-    make_directory(settings.runtime_dir)
+    protect_files(settings.data_dir, settings.runtime_dir)
+    for directory, setting in ((settings.data_dir, "RAGD_DATA_DIR"), (settings.runtime_dir, "RAGD_RUNTIME_DIR")):
+        make_directory(directory)
+        _require_writable(directory, setting)
     lock_directory(settings.data_dir)
     _clear_runtime(settings)
+
+
+def _require_writable(directory: Path, setting: str) -> None:
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise CannotCreateError(
+            f"{directory} may not be written to by user {os.geteuid()}",
+            hint=f"give it to that user, or set {setting} to another directory",
+        )
 
 
 def lock_directory(directory: Path) -> None:
@@ -42,7 +59,7 @@ def lock_directory(directory: Path) -> None:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise CannotCreateError(f"cannot open {path}: {error.strerror}") from None
+        raise CannotCreateError(f"cannot open {path}: {error.strerror}", hint="give it to this user") from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -59,22 +76,36 @@ def lock_directory(directory: Path) -> None:
         os.close(fd)
 
 
+def require_token(settings: Settings) -> None:
+    """Raises ConfigError if there is no token to connect with, naming where to put it."""
+    if settings.discord_bot_token is not None:
+        return
+    if settings.discord_bot_token_file is not None:
+        raise ConfigError(
+            f"DISCORD_BOT_TOKEN_FILE={settings.discord_bot_token_file}: this user may not read it",
+            hint="under systemd let LoadCredential= hand it over",
+        )
+    raise ConfigError(
+        "DISCORD_BOT_TOKEN is not set", hint=f"write the token to {TOKEN_FILE}, then `systemctl restart ragd`"
+    )
+
+
 def become_supervisord(settings: Settings, *, include: Path | None = None) -> NoReturn:
-    """Replace this process by supervisord; it keeps our pid, environment, lock and standard error."""
+    """Replace this process by supervisord; it keeps our pid, environment, umask, lock and standard error."""
     conf = find_conf()
     os.environ.update(
         RAGD_DATA_DIR=str(settings.data_dir),
         RAGD_RUNTIME_DIR=str(settings.runtime_dir),
         RAGD_PYTHON=sys.executable,
+        RAGD_SOCKET_MODE=f"{socket_mode(settings.runtime_dir):04o}",
         RAGD_SUPERVISOR_INCLUDE=_as_glob(include) if include else "",
     )
-    # supervisord's own `umask` holds only for daemons that go to the background
-    os.umask(0o077)
     # as root it would otherwise complain that nobody told it which user to be
     user = ["-u", "0"] if os.geteuid() == 0 else []
     sys.stdout.flush()
     offer_log_stream()
-    os.execv(sys.executable, [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf), *user])  # noqa: S606
+    supervisord = [sys.executable, "-m", supervise.__name__, settings.log_format]
+    os.execv(sys.executable, [*supervisord, "-n", "-c", str(conf), *user])  # noqa: S606
 
 
 def find_conf() -> Path:
@@ -93,14 +124,16 @@ def _as_glob(path: Path) -> str:
 
 
 def _clear_runtime(settings: Settings) -> None:
-    """Remove what an earlier run left: its socket, and heartbeats that would be mistaken for news."""
+    """Remove what an earlier run left: its socket, and what would be mistaken for word of this one."""
     if _answers(settings.supervisor_socket):
         raise TransientError(
             f"another supervisord listens at {settings.supervisor_socket}", hint="set another RAGD_RUNTIME_DIR"
         )
     settings.supervisor_socket.unlink(missing_ok=True)
-    for heartbeat in settings.heartbeat_dir.glob("*.json"):
-        heartbeat.unlink(missing_ok=True)
+    (settings.runtime_dir / MARK).unlink(missing_ok=True)
+    for directory in (settings.heartbeat_dir, settings.applied_dir):
+        for word in directory.glob("*.json"):
+            word.unlink(missing_ok=True)
 
 
 def _answers(path: Path) -> bool:

@@ -9,7 +9,7 @@ import typer
 
 from ragd.cli.render import AsJson, print_json
 from ragd.config import Settings, load_settings
-from ragd.errors import DamagedError, ExitCode, RagdError, UnavailableError
+from ragd.errors import FINAL_EXITS, DamagedError, ExitCode, RagdError, UnavailableError, UsageError
 from ragd.heartbeat import PROCESSES, read_heartbeat
 from ragd.supervision import ProcessInfo, ProcessState, SupervisorClient
 
@@ -27,7 +27,7 @@ def restart(
 ) -> None:
     """Restart one process in order. Waits until another runs in its place; one that is stopped is started."""
     if worker not in PROCESSES:
-        raise RagdError(f"no process is called {worker!r}", hint=f"there are {', '.join(PROCESSES)}")
+        raise UsageError(f"no process is called {worker!r}", hint=f"there are {', '.join(PROCESSES)}")
     old, new = replace_process(load_settings(), worker)
     if as_json:
         print_json({"worker": worker, "old_pid": old, "new_pid": new})
@@ -82,8 +82,9 @@ def _ask(supervisor: SupervisorClient, name: str) -> ProcessInfo:
 
 
 def _refuse_failed(info: ProcessInfo) -> None:
-    """EXITED alone is no failure: supervisord starts an ended process again at once, unless it said 78."""
-    if info.exit_status == ExitCode.CONFIG:
-        raise RagdError(f"{info.name} has a configuration error", hint="the last line of its log says which")
+    """EXITED alone is no failure: supervisord starts an ended process again at once, unless it said 65 or 78."""
+    if info.exit_status in FINAL_EXITS:
+        problem = "a configuration error" if info.exit_status == ExitCode.CONFIG else "found a damaged file"
+        raise RagdError(f"{info.name} has {problem}", hint="the last line of its log says which")
     if info.state in _FAILED:
         raise RagdError(f"{info.name} ends at its start ({info.spawn_error})", hint="its log says why")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
+import typer
 from dotenv import dotenv_values
 from rich.text import Text
 
 from ragd.cli.render import AsJson, console, one_line, print_json
-from ragd.config import ENV_FILE, Settings, load_settings, variable
+from ragd.config import MASK, Settings, load_settings, settings_files, token_credential, variable
 
-Origin = Literal["environment", ".env", "default"]
+_TEMPLATE_HEAD = """\
+# ragd's settings: NAME=value lines, read at each start by ragd and by ragdctl. What stands behind a # is what holds
+# without the line. `systemctl reload ragd` puts changes into force, except where the data is kept, which takes
+# `systemctl restart ragd`; `ragdctl config` shows all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +27,23 @@ class SettingInForce:
     variable: str
     value: str | None
     is_default: bool
-    origin: Origin
+    origin: str
+    """`environment`, `default`, `credential`, or the file that says so."""
     description: str
 
 
-def config(*, as_json: AsJson = False) -> None:
+def config(
+    *,
+    as_json: AsJson = False,
+    template: Annotated[
+        bool, typer.Option("--template", help="A settings file with every line commented out.")
+    ] = False,
+) -> None:
     """Show the settings in force; secrets are masked."""
     settings = settings_in_force(load_settings())
-    if as_json:
+    if template:
+        typer.echo(_template(settings), nl=False)
+    elif as_json:
         print_json({"settings": [asdict(setting) for setting in settings]})
     else:
         console().print(_listing(settings), end="", soft_wrap=True)
@@ -51,11 +64,22 @@ def settings_in_force(settings: Settings) -> list[SettingInForce]:
     ]
 
 
-def _origins() -> dict[str, Origin]:
+def _origins() -> dict[str, str]:
     """Who sets which variable; case does not matter, and the environment wins."""
-    from_file = dotenv_values(ENV_FILE) if Path(ENV_FILE).is_file() else {}
-    origins: dict[str, Origin] = {name.upper(): ".env" for name in from_file}
+    origins: dict[str, str] = {"DISCORD_BOT_TOKEN": "credential"} if token_credential() else {}
+    for path in settings_files():
+        origins |= {name.upper(): str(path) for name in (dotenv_values(path) if path.is_file() else ())}
     return origins | {name.upper(): "environment" for name in os.environ}
+
+
+def _template(settings: list[SettingInForce]) -> str:
+    """A settings file that changes nothing: each setting with its meaning and the value in force."""
+    parts = [_TEMPLATE_HEAD]
+    for setting in settings:
+        value = "" if setting.value in (None, MASK) else setting.value
+        parts += ["", *textwrap.wrap(setting.description, 110, initial_indent="# ", subsequent_indent="# ")]
+        parts.append(f"#{setting.variable}={value}")
+    return "\n".join(parts) + "\n"
 
 
 def _listing(settings: list[SettingInForce]) -> Text:

@@ -1,0 +1,321 @@
+"""Backups of the database: made while ragd runs, checked before they count, rotated, and put back.
+
+A backup is a database and, beside it, a manifest; the manifest is written last, so what has none is no backup.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+import ragd
+from ragd.errors import CannotCreateError, DamagedError, RagdError, TransientError, UnavailableError
+from ragd.store.copies import check_copy, check_database, copy_database, distrust_copy
+from ragd.store.database import DamagedDatabaseError, require_safe_sqlite
+from ragd.worker import make_directory
+
+DIRECTORY = "backups"
+"""In the data directory, unless another is named."""
+
+SPARE_BYTES = 16 * 2**20
+"""Left free beyond what a copy takes: the database itself must go on growing."""
+
+_DATABASE, _MANIFEST, _PARTIAL = ".sqlite3", ".json", ".partial"
+_READ_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a backup is, so that it can be told from a damaged one without opening it."""
+
+    sha256: str
+    size_bytes: int
+    migration: int
+    messages: int
+    created_at: str
+    """ISO 8601, UTC."""
+    ragd_version: str
+    sqlite_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """`path` is the database's; the manifest has the same name with another ending."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def age_seconds(self) -> float:
+        return (datetime.now(UTC) - datetime.fromisoformat(self.manifest.created_at)).total_seconds()
+
+
+# Making one
+
+
+def make_backup(database: Path, directory: Path, keep: int) -> Backup:
+    """Copy, check, write the manifest, and remove all but the newest `keep` of the directory.
+
+    Raises UnavailableError (no database), DamagedDatabaseError (nothing is kept or removed then), TransientError (no
+    space, another backup is being made) or CannotCreateError. Killed at any moment it leaves nothing that counts.
+    """
+    if not database.exists():
+        raise UnavailableError(f"no database at {database}", hint="start ragd first, or set RAGD_DATA_DIR")
+    make_directory(directory)
+    with _alone_in(directory):
+        _clear_partial(directory)
+        _require_space(directory, _size_with_log(database))
+        backup = _make(database, directory)
+        for old in list_backups(directory)[keep:]:
+            _remove(old)
+    return backup
+
+
+def _make(database: Path, directory: Path) -> Backup:
+    now = datetime.now(UTC)
+    name = now.strftime("ragd-%Y%m%dT%H%M%S.%fZ")
+    partial = directory / (name + _DATABASE + _PARTIAL)
+    try:
+        copy_database(database, partial)
+        backup = Backup(directory / (name + _DATABASE), _describe(partial, now))
+        _sync(partial)
+        partial.replace(backup.path)
+        _write_manifest(backup)
+    except OSError as error:
+        raise TransientError(f"no backup in {directory}: {error.strerror}") from None
+    finally:
+        _clear_partial(directory)
+    return backup
+
+
+def _describe(path: Path, created_at: datetime) -> Manifest:
+    contents = check_copy(path)
+    return Manifest(
+        sha256=_sha256(path),
+        size_bytes=path.stat().st_size,
+        migration=contents.migration,
+        messages=contents.messages,
+        created_at=created_at.isoformat(timespec="seconds"),
+        ragd_version=ragd.__version__,
+        sqlite_version=require_safe_sqlite(),
+    )
+
+
+def _write_manifest(backup: Backup) -> None:
+    path = backup.path.with_suffix(_MANIFEST)
+    partial = path.with_name(path.name + _PARTIAL)
+    partial.write_bytes(orjson.dumps(asdict(backup.manifest), option=orjson.OPT_INDENT_2))
+    _sync(partial)
+    partial.replace(path)
+    _sync(path.parent)
+
+
+@contextlib.contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Held by the kernel for as long as this process lives."""
+    try:
+        fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotCreateError(f"cannot write in {directory}: {error.strerror}") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise TransientError(f"another backup is being made in {directory}") from None
+    finally:
+        os.close(fd)
+
+
+def _require_space(directory: Path, needed_bytes: int) -> None:
+    free = shutil.disk_usage(directory).free
+    if free < needed_bytes + SPARE_BYTES:
+        raise TransientError(
+            f"no room in {directory}: {_mib(needed_bytes + SPARE_BYTES)} MiB are needed, {_mib(free)} MiB are free",
+            hint="free some space, or name a directory elsewhere",
+        )
+
+
+def _size_with_log(database: Path) -> int:
+    log = Path(f"{database}-wal")
+    return database.stat().st_size + (log.stat().st_size if log.exists() else 0)
+
+
+def _clear_partial(directory: Path) -> None:
+    """What a killed run left: partial files, and a database that never got its manifest."""
+    for path in directory.glob(f"ragd-*{_PARTIAL}*"):
+        path.unlink(missing_ok=True)
+    for path in directory.glob(f"ragd-*{_DATABASE}"):
+        if not path.with_suffix(_MANIFEST).exists():
+            path.unlink(missing_ok=True)
+
+
+def _remove(backup: Backup) -> None:
+    # the manifest first: half a removal leaves what is no backup
+    backup.path.with_suffix(_MANIFEST).unlink(missing_ok=True)
+    backup.path.unlink(missing_ok=True)
+
+
+# Finding one
+
+
+def list_backups(directory: Path) -> list[Backup]:
+    """The newest first. What has no manifest, or not its size, is none; checksums are not looked at."""
+    found = (_read_backup(path) for path in directory.glob(f"ragd-*{_DATABASE}"))
+    return sorted((backup for backup in found if backup), key=lambda backup: backup.path.name, reverse=True)
+
+
+def _read_backup(path: Path) -> Backup | None:
+    try:
+        manifest = Manifest(**orjson.loads(path.with_suffix(_MANIFEST).read_bytes()))
+        datetime.fromisoformat(manifest.created_at)
+        return Backup(path, manifest) if path.stat().st_size == manifest.size_bytes else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def open_backup(path: Path) -> Backup:
+    """The backup in a file. Raises UnavailableError if there is none, DamagedError if it is not what it was."""
+    if not path.exists():
+        raise UnavailableError(f"no backup at {path}", hint="`ragdctl backup list` shows what there is")
+    backup = _read_backup(path)
+    if backup is None:
+        raise DamagedError(f"{path} does not go with a manifest {path.with_suffix(_MANIFEST).name}")
+    return backup
+
+
+def verify_backup(backup: Backup) -> None:
+    """Check it from end to end. Raises DamagedError or ConfigError (a newer ragd wrote it)."""
+    if _sha256(backup.path) != backup.manifest.sha256:
+        raise DamagedError(f"{backup.path} is damaged: its checksum is not that of its manifest")
+    check_copy(backup.path)
+
+
+def newest_good(directory: Path) -> tuple[Backup, list[RagdError]]:
+    """The newest backup that is sound, and what is the matter with those after it.
+
+    Raises UnavailableError if there is none.
+    """
+    bad: list[RagdError] = []
+    for backup in list_backups(directory):
+        try:
+            verify_backup(backup)
+        except RagdError as error:
+            bad.append(error)
+        else:
+            return backup, bad
+    raise UnavailableError(
+        f"no sound backup in {directory}" + "".join(f"; {error}" for error in bad),
+        hint="move the database away by hand, and ragd fetches everything that Discord still has",
+    )
+
+
+# Putting one back
+
+
+def refuse_sound(database: Path) -> None:
+    """Raise RagdError if there is a database that nothing is the matter with."""
+    if not database.exists():
+        return
+    try:
+        check_database(database, thorough=True)
+    except DamagedDatabaseError:
+        return
+    raise RagdError(f"{database} is sound", hint="--force puts the backup in its place all the same")
+
+
+def put_back(backup: Backup, database: Path, index_dir: Path) -> Path | None:
+    """Put a verified backup in the database's place; returns where the old one went, None if there was none.
+
+    Nobody else may have the database open. Killed at any moment it leaves the old database or the new one there.
+    """
+    partial = database.with_name(database.name + ".restoring")
+    for leftover in _family(partial):
+        leftover.unlink(missing_ok=True)
+    _require_space(database.parent, backup.manifest.size_bytes)
+    try:
+        shutil.copyfile(backup.path, partial)
+        partial.chmod(0o600)
+        distrust_copy(partial)
+        _sync(partial)
+        aside = _set_aside(database)
+        partial.replace(database)
+        _sync(database.parent)
+        # vectors in it may be those of messages that the restored database does not have
+        shutil.rmtree(index_dir, ignore_errors=True)
+    except OSError as error:
+        raise TransientError(f"cannot restore {database}: {error.strerror}") from None
+    return aside
+
+
+def _set_aside(database: Path) -> Path | None:
+    """Keep the old database under another name. It keeps its own as well, until the new one replaces it.
+
+    Its log goes first: SQLite would play it into the new database.
+    """
+    if not database.exists():
+        return None
+    aside = database.with_name(f"{database.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    for source, target in zip(_family(database)[1:], _family(aside)[1:], strict=True):
+        if source.exists():
+            source.replace(target)
+    try:
+        os.link(database, aside)
+    except OSError:
+        database.replace(aside)  # a file system without hard links
+    return aside
+
+
+def _family(database: Path) -> list[Path]:
+    return [Path(f"{database}{ending}") for ending in ("", "-wal", "-shm")]
+
+
+@contextlib.contextmanager
+def advised(data_dir: Path) -> Iterator[None]:
+    """Let a damaged database's error say which backup there is."""
+    try:
+        yield
+    except DamagedDatabaseError as error:
+        raise DamagedDatabaseError(str(error), hint=_advice(data_dir / DIRECTORY)) from error
+
+
+def _advice(directory: Path) -> str:
+    backups = list_backups(directory)
+    if not backups:
+        return (
+            f"there is no backup in {directory}: stop ragd and move the database away, and it fetches everything that"
+            " Discord still has"
+        )
+    created_at = backups[0].manifest.created_at
+    return f"stop ragd, then `ragdctl restore`: the newest backup is of {created_at} ({backups[0].path.name})"
+
+
+# Files
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(_READ_BYTES):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _mib(count: int) -> int:
+    return -(-count // 2**20)

@@ -1,0 +1,82 @@
+"""supervisord as ragd runs it: its own lines go where the workers' go, in the same format.
+
+    python -m ragd.cli.supervise FORMAT [OPTIONS OF SUPERVISORD]
+
+Left alone it writes its own format to standard output, where JSON is no longer JSON and journald takes every line,
+FATAL ones too, for information. Nothing else of ragd is loaded here: this process only starts others.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from supervisor import loggers, options, supervisord
+
+from ragd.errors import ExitCode
+from ragd.log import complain, make_handler
+
+PROCESS = "supervisord"
+
+_LEVELS = {
+    loggers.LevelsByName.CRIT: logging.CRITICAL,
+    loggers.LevelsByName.ERRO: logging.ERROR,
+    loggers.LevelsByName.WARN: logging.WARNING,
+    loggers.LevelsByName.INFO: logging.INFO,
+}
+
+
+class Bridge(loggers.Handler):  # type: ignore[misc]
+    """A handler of supervisor's own logging that hands on to ours."""
+
+    def __init__(self, handler: logging.Handler) -> None:
+        super().__init__()
+        self._handler = handler
+
+    def emit(self, record: Any) -> None:
+        level = _LEVELS.get(record.level, logging.DEBUG)
+        text = str(record.asdict()["message"])
+        self._handler.handle(logging.LogRecord(PROCESS, level, __file__, 0, text, None, None))
+
+    def reopen(self) -> None:
+        """Nothing to reopen: SIGUSR2 asks for it when files were rotated."""
+
+    def remove(self) -> None:
+        """Nothing to remove."""
+
+    def close(self) -> None:
+        """Before a reload supervisord closes descriptors by their numbers: ours must be gone by then."""
+        self._handler.close()
+
+
+def options_class(log_format: str) -> type[Any]:
+    """supervisord's options, with that format of RAGD_LOG_FORMAT for its log."""
+
+    class Options(options.ServerOptions):  # type: ignore[misc]
+        def make_logger(self) -> None:
+            self.logger = loggers.Logger(self.loglevel, [Bridge(make_handler(PROCESS, log_format))])
+            for text in self.parse_criticals:
+                self.logger.critical(text)
+            for text in self.parse_warnings:
+                self.logger.warn(text)
+            for text in self.parse_infos:
+                self.logger.info(text)
+
+        def usage(self, msg: str) -> None:
+            """What supervisord cannot start with; its own text goes on about its own options."""
+            complain("ragd", f"supervisord does not start: {msg}", process=PROCESS)
+            self.exit(int(ExitCode.ERROR))
+
+    return Options
+
+
+def main() -> None:
+    """Become supervisord."""
+    log_format, *arguments = sys.argv[1:]
+    supervisord.ServerOptions = options_class(log_format)
+    supervisord.main(arguments)
+
+
+if __name__ == "__main__":
+    main()
