@@ -1,10 +1,12 @@
 # make run    start ragd in the foreground (without DISCORD_BOT_TOKEN: the demo)
-# make test   all tests
+# make test   all tests but those of `make faults`, two at a time (JOBS=1: one after the other)
 # make lint   ruff and mypy
 # make bench  measure, and print what goes into BENCHMARKS.md
+# make faults hurt a running tree in every way there is a test for, and print how soon it is well again
 # sudo make install      ragd as a system service: /opt/ragd, systemd units, /etc/ragd
 # sudo make uninstall    take that away, except data and settings; with PURGE=1 those too
 PYTHON ?= python3
+JOBS   ?= 2
 VENV   := .venv
 BIN    := $(VENV)/bin
 # What the service runs on, whatever python3 means to who calls us; PREFIX and DESTDIR as everywhere.
@@ -14,13 +16,13 @@ DESTDIR ?=
 PURGE ?=
 BUILD  := setup.cfg pyproject.toml $(wildcard modelbuild/*.py)
 
-.PHONY: run test lint format bench clean check-tools install uninstall
+.PHONY: run test lint format bench faults clean check-tools install uninstall
 
 run: $(VENV)/.installed
 	@exec $(BIN)/ragd
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) $(TESTS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -33,6 +35,9 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
+
+faults: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.faults $(FAULTS)
 
 install:
 	@$(MAKE) --no-print-directory check-tools PYTHON="$(SYSTEM_PYTHON)"

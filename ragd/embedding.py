@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ragd.errors import ConfigError, DamagedError, RagdError
+
+# Else it makes itself an id in ~/.cache and tells Microsoft of each session; it looks once, when it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime
 
 Vectors = NDArray[np.float32]
 Batch = list[int]

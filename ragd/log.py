@@ -75,10 +75,24 @@ def configure_logging(process: str, settings: Settings) -> None:
     """Send this process's log to standard error or the journal. Called once, by an entry point."""
     root = logging.getLogger()
     root.handlers[:] = [make_handler(process, settings.log_format, settings.secrets())]
-    root.setLevel(settings.log_level)
-    # discord.py logs every gateway payload at DEBUG, message text included, which must never reach a log.
-    logging.getLogger("discord").setLevel(max(logging.INFO, root.level))
+    # DEBUG is for our own lines: there discord.py quotes what came from the gateway and peewee each value it binds,
+    # and message text must never reach a log.
+    logging.getLogger("ragd").setLevel(settings.log_level)
+    root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[settings.log_level]))
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("discord.client").addFilter(_brief_reconnect)
+
+
+def _brief_reconnect(record: logging.LogRecord) -> bool:
+    """discord.py logs each attempt to reconnect as an error with some 45 lines of traceback: one line says it all."""
+    if record.exc_info and record.exc_info[1] and str(record.msg).startswith("Attempting a reconnect"):
+        record.msg, record.args = (
+            f"{record.getMessage()}: {record.exc_info[1] or type(record.exc_info[1]).__name__}",
+            (),
+        )
+        record.exc_info = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
 def make_handler(process: str, wanted: str, secrets: Iterable[str] = ()) -> logging.Handler:

@@ -55,6 +55,9 @@ SNAPSHOT_LATEST_SECONDS = 3600.0
 SNAPSHOT_AT_ONCE = 5_000
 """Changes after which a snapshot does not wait for its time: following them again would take seconds at a restart."""
 
+FOLLOW_SECONDS = 0.5
+"""Longest that a query waits for the index to come up to date."""
+
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Room for an allow-list of 200,000 channels: every thread that was ever open is one."""
 
@@ -298,8 +301,14 @@ class Searcher:
         self._work()
         return self._search.canaries(words)
 
+    def _follow_shortly(self) -> None:
+        """So that an answer knows what was embedded before it was asked; further behind, it does not wait for that."""
+        until = time.monotonic() + FOLLOW_SECONDS
+        while self._work() and time.monotonic() < until:
+            pass
+
     def _find(self, asked: object) -> tuple[list[SearchResult], int]:
-        self._work()  # so that an answer knows everything that was embedded before it was asked
+        self._follow_shortly()
         return self._search.answer(read_query(asked, self._store.vectors)), self._store.chunks.lag()
 
 

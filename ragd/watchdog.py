@@ -79,6 +79,7 @@ class Watchdog:
         self._supervisor_silent = ""  # why, while it is
         self._whole_at: tuple[float, float] | None = None  # monotonic and Unix seconds
         self._supervisor_pid: int | None = None
+        self._own_restarts = 0
         self._restored_from = self._restore()
         self.pulse = Pulse(settings, PROCESS, self.counters)
         self._check_timing()
@@ -119,6 +120,7 @@ class Watchdog:
             "supervisor_pid": self._supervisor_pid or self._restored_from,
             "lag_messages": self._examiner.lag_messages,
         }
+        counters[f"restarts_{PROCESS}"] = self._own_restarts
         now = time.monotonic()
         for keeper in self._keepers:
             counters[f"restarts_{keeper.name}"] = keeper.restarts
@@ -270,6 +272,7 @@ class Watchdog:
         for keeper in self._keepers:
             numbers = [_count(beat, f"{kind}_{keeper.name}") for kind in ("restarts", "pid", "streak")]
             keeper.restore(numbers[0], numbers[1] or None, numbers[2], now)
+        self._own_restarts = _count(beat, f"restarts_{PROCESS}") + 1
         return _count(beat, "supervisor_pid") or None
 
     def _meet_supervisord(self, tree: Tree, now: float) -> None:
@@ -277,6 +280,7 @@ class Watchdog:
         if self._supervisor_pid is None and self._restored_from != tree.pid:
             for keeper in self._keepers:
                 keeper.restore(0, None, 0, now)
+            self._own_restarts = 0
         self._supervisor_pid = tree.pid
 
     def _check_timing(self) -> None:

@@ -68,6 +68,31 @@ def test_without_identifies_left_capture_waits_and_says_so(place: Place, short_p
         process.end()
 
 
+def test_a_gateway_that_refuses_the_first_connection_is_waited_for(place: Place, short_path: Path) -> None:
+    place.control.refuse(gateway=True)
+    process = Process("capture", environment(place.sandbox, short_path)).start()
+    try:
+        until(lambda: process.tail().count("Attempting a reconnect") >= 1, "a try that fails")
+        place.control.clear_faults()
+        until(lambda: process.counter("sessions"), "a session")
+        assert place.control.gateway()["identifies"] == 1
+        assert place.control.gateway()["failed_resumes"] == 0, "there is no session to resume"
+    finally:
+        process.end()
+
+
+def test_a_deaf_gateway_is_noticed_while_people_write_all_the_time(place: Place, capture: Process) -> None:
+    place.control.deaf()
+
+    def noticed() -> bool:
+        place.post("the newest message is never old enough to be missed")
+        return bool(capture.counter("forced_reconnects"))
+
+    until(noticed, "a reconnect")
+    place.control.clear_faults()
+    assert_complete(place, capture.settings.database_path)
+
+
 def test_a_token_that_stops_to_be_valid_ends_capture_at_once(place: Place, capture: Process) -> None:
     place.control.rest_fault(status=401, pattern="*/messages")
     for i in range(3):

@@ -135,7 +135,7 @@ uninstall_all() {
     rmdir "$DESTDIR$PREFIX" 2>/dev/null || true
     ! systemd_runs || systemctl daemon-reload
     if [ -n "$PURGE" ]; then
-        rm -rf "$ETC" "$DESTDIR$DATA"
+        rm -rf "$ETC" "$DESTDIR$DATA" "$DESTDIR/var/lib/systemd/timers/stamp-ragd-backup.timer"
         [ -n "$DESTDIR" ] || ! getent passwd ragd >/dev/null || userdel ragd
         echo "ragd: removed, with its data and settings"
     else

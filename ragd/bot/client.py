@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Iterable
 
@@ -56,7 +57,7 @@ class CaptureClient(commands.Bot):
         self._announced: set[int] = set()
         self._last_event = time.monotonic()
         self._connected = False
-        self._disconnected_at = time.monotonic()
+        self._disconnected_at = self._session_began = time.monotonic()
         self.sessions = 0
         self.resumes = 0
         self.identify_blocked_seconds = 0.0
@@ -69,6 +70,7 @@ class CaptureClient(commands.Bot):
         self.journal.record(SessionBroken())
         self._announced.clear()
         self._connected = True
+        self._session_began = time.monotonic()
         self.sessions += 1
         if self.backfill:
             self.backfill.session_lost()
@@ -227,6 +229,8 @@ class CaptureClient(commands.Bot):
             "connected": self._connected,
             "sessions": self.sessions,
             "resumes": self.resumes,
+            "session_age_seconds": round(time.monotonic() - self._session_began, 1) if self._connected else None,
+            "latency_seconds": round(self.latency, 3) if self._connected and math.isfinite(self.latency) else None,
             "last_event_age_seconds": round(time.monotonic() - self._last_event, 1),
             "gateway_ack_age_seconds": self._ack_age(),
         }

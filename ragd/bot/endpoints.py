@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from typing import Any
 
 import discord.client
 import discord.http
 import yarl
-from discord.backoff import ExponentialBackoff
 from discord.gateway import DiscordWebSocket
 
 from ragd.config import Settings
@@ -20,11 +20,26 @@ LONGEST_RECONNECT_SECONDS = 60.0
 """discord.py's own backoff reaches 1024 s; a daemon that must miss nothing comes back within a minute."""
 
 
-class _CappedBackoff(ExponentialBackoff[bool]):
+LASTED_SECONDS = 30.0
+"""A connection that held so long was a good one: the next failure is the first again."""
+
+
+class _CappedBackoff:
+    """In the place of discord.py's ExponentialBackoff: up to a minute, and from the start again after a success."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._connected_since = -math.inf
+
     def delay(self) -> float:
-        longest = LONGEST_RECONNECT_SECONDS
-        wanted = super().delay()
-        return wanted if wanted <= longest else random.uniform(longest / 2, longest)  # noqa: S311 - jitter
+        """Seconds to wait before the next attempt; called once a failure."""
+        now = time.monotonic()
+        self._failures = 0 if now - self._connected_since > LASTED_SECONDS else self._failures
+        self._failures += 1
+        longest = min(LONGEST_RECONNECT_SECONDS, 2.0**self._failures)
+        wait = random.uniform(longest / 4, longest)  # noqa: S311 - jitter
+        self._connected_since = now + wait
+        return wait
 
 
 class _NoSocketYet:
@@ -55,4 +70,4 @@ def use_endpoints(settings: Settings) -> None:
     DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(settings.discord_gateway_url)
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # nobody misses voice here
     discord.client.ExponentialBackoff = _CappedBackoff  # type: ignore[assignment, attr-defined]
-    discord.client.DiscordWebSocket = _Socket  # type: ignore[assignment, attr-defined]
+    discord.client.DiscordWebSocket = _Socket  # type: ignore[misc]

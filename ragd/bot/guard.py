@@ -17,7 +17,6 @@ import discord
 from ragd.bot.client import CaptureClient
 from ragd.bot.normalise import MessageChannel, can_read, last_id
 from ragd.heartbeat import Counter
-from ragd.snowflake import from_unix_seconds
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ CHECK_SECONDS = 60.0
 """Longest between two comparisons; each costs two requests a guild."""
 
 SETTLED_SECONDS = 15.0
-"""A message younger than this may still be on its way to us."""
+"""A message that REST has not shown for longer may still be on its way to us. Less than the time between two looks."""
 
 ZOMBIE_SECONDS = 30.0
 """How overdue an acknowledgement may be. Discord sends it within a second of each heartbeat."""
@@ -45,11 +44,11 @@ class GatewayGuard:
         self._client = client
         self._interval = min(CHECK_SECONDS, deaf_seconds / 4)
         self._zombie_seconds = min(ZOMBIE_SECONDS, deaf_seconds / 4)
-        self._settled_seconds = min(SETTLED_SECONDS, deaf_seconds / 4)
+        self._settled_seconds = min(SETTLED_SECONDS, deaf_seconds / 8)
         self._patience = self._interval
         self._next_reconnect = 0.0
-        self._awaited: dict[int, int] = {}
-        """By channel, a message that REST has shown; the gateway will bring it, or later ones."""
+        self._awaited: dict[int, tuple[int, float]] = {}
+        """By channel, a message that REST has shown and since when; the gateway is to bring it, or later ones."""
         self._read: dict[int, int] = {}
         """By channel that was unheard at the last comparison, up to where it was read over REST instead."""
         self.deaf_channels = 0
@@ -92,25 +91,28 @@ class GatewayGuard:
     async def _unheard(self, guild: discord.Guild) -> list[MessageChannel]:
         """Channels as REST shows them with messages that neither came live nor were there at the session's start."""
         listed = [*await guild.fetch_channels(), *await guild.active_threads()]
-        settled = from_unix_seconds(time.time() - self._settled_seconds)
         return [
             channel
             for channel in listed
             if isinstance(channel, MessageChannel)
             and can_read(channel)
-            and self._is_unheard(channel, last_id(guild.get_channel_or_thread(channel.id)), settled)
+            and self._is_unheard(channel, last_id(guild.get_channel_or_thread(channel.id)))
         ]
 
-    def _is_unheard(self, channel: MessageChannel, known: int, settled: int) -> bool:
-        """`known`: the newest that the gateway brought. In a busy channel the newest message is never old enough to
-        be missed: so the first one that was ahead is waited for. None is, where nothing came since the last finding.
+    def _is_unheard(self, channel: MessageChannel, known: int) -> bool:
+        """`known`: the newest that the gateway brought.
+
+        What REST shows first may still be on its way, so it is waited for, by a clock that nobody can set; and for
+        that one message, because in a busy channel the newest never is old enough to be missed. A channel that was
+        unheard at the last comparison, and to which nothing came since, has no such time.
         """
+        now, newest = time.monotonic(), last_id(channel)
         if known == self._read.get(channel.id):
-            return known < last_id(channel)
-        awaited = self._awaited.get(channel.id, 0)
+            return known < newest
+        awaited, since = self._awaited.get(channel.id, (0, now))
         if awaited <= known:
-            awaited = self._awaited[channel.id] = last_id(channel)
-        return known < awaited < settled
+            awaited, since = self._awaited[channel.id] = newest, now
+        return known < awaited and now - since >= self._settled_seconds
 
     async def _reconnect(self) -> None:
         now = time.monotonic()

@@ -64,7 +64,8 @@ def assert_chunked(path: Path, embedder: Embedder) -> None:
             assert _stored_keys(store, strategy) == _keys_from_scratch(store, strategy, embedder), strategy
             unchunked = (
                 f"SELECT id FROM message WHERE chunkable AND {OF_A_CHANNEL}"
-                " AND id NOT IN (SELECT message_id FROM chunk_message JOIN chunk ON chunk.id = chunk_id AND strategy = ?)"
+                " AND id NOT IN (SELECT message_id FROM chunk_message JOIN chunk ON chunk.id = chunk_id"
+                " AND strategy = ?)"
             )
             assert store._all(unchunked, strategy) == [], strategy
         assert store._all("SELECT id FROM chunk WHERE text_hash NOT IN (SELECT text_hash FROM vector)") == []

@@ -65,7 +65,7 @@ class Stage:
 
     def variables(self, home: Path, **overrides: str) -> dict[str, str]:
         """What a `ragd` at this Discord is started with; its data goes below `home`."""
-        return environment(self.sandbox, home / "data", **INTERVALS, **overrides)
+        return environment(self.sandbox, home / "data", **{**INTERVALS, **overrides})
 
     def unreadable(self) -> frozenset[int]:
         """Channels whose messages the bot may not read, by Discord's rules."""

@@ -39,8 +39,7 @@ def stage() -> Iterator[Stage]:
 
 @pytest.mark.timeout(360)
 def test_years_of_real_chats_are_captured_and_found(stage: Stage, home: Path, embedder: Embedder) -> None:
-    # long texts on a busy machine: here the point is not how soon a worker is taken for hung
-    with Tree({**stage.variables(home), "RAGD_STALE_SECONDS": "20"}) as tree:
+    with Tree(stage.variables(home)) as tree:
         begun = time.monotonic()
         tree.start()
         assert_captured(stage, tree)
