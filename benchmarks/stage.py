@@ -37,6 +37,10 @@ NOT_IN_PRODUCTION = ("RAGD_HEARTBEAT_SECONDS", "RAGD_STALE_SECONDS", "OPENBLAS_N
 """What the tests shorten, and what benchmarks/index.py sets for itself: ragd's processes must not inherit it."""
 
 
+CLOCK_TICK_SECONDS = 0.01
+"""What the kernel counts CPU time in: less than one reads as none."""
+
+
 @dataclass(frozen=True)
 class SandboxProcess:
     """Offers what tests/processes.py asks of a SandboxThread."""
@@ -225,7 +229,7 @@ class Pace:
     @property
     def cpu_rate(self) -> float:
         """Messages a CPU second: what a busy machine changes less."""
-        return self.messages / self.cpu_seconds
+        return self.messages / max(self.cpu_seconds, CLOCK_TICK_SECONDS)
 
 
 def await_change(store: Store, wanted: int, pause_seconds: float = 0.005) -> float:

@@ -10,27 +10,16 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ragd.errors import ConfigError, NoPermissionError
-
-ENV_FILE = ".env"
-
-SYSTEM_ENV_FILE = "/etc/ragd/ragd.env"
-"""The settings of the system's installation; there `.env` is not looked at, for root may stand in any directory."""
-
-SYSTEM_MARK = "share/ragd/system.env"
-"""Below sys.prefix: makes an installation the system's and says where that keeps its data; `make install` writes it."""
-
-TOKEN_CREDENTIAL = "discord_bot_token"  # noqa: S105 - a name
-"""The token's file in $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=)."""
+from ragd.settings_files import ENV_FILE, TOKEN_CREDENTIAL, settings_files, settings_in_files, token_credential
 
 MASK = "********"
 """What is shown of a secret."""
@@ -354,43 +343,6 @@ def variable(field_name: str) -> str:
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias)
 
 
-def is_system_installation() -> bool:
-    """Whether the program that runs is the one that `make install` installed."""
-    return (Path(sys.prefix) / SYSTEM_MARK).is_file()
-
-
-def settings_files() -> tuple[Path, ...]:
-    """The files that settings are read from, whether they are there or not; a later one wins, the environment over
-    all."""
-    if is_system_installation():
-        return Path(sys.prefix) / SYSTEM_MARK, Path(SYSTEM_ENV_FILE)
-    return (Path(ENV_FILE),)
-
-
-def settings_in_files() -> dict[str, str | None]:
-    """What the files say, by variable name. Raises NoPermissionError if this user may not read one."""
-    found: dict[str, str | None] = {}
-    for path in settings_files():
-        try:
-            found.update(dotenv_values(path) if path.is_file() else {})
-        except PermissionError:
-            raise NoPermissionError(
-                f"{path} may not be read", hint="ask as root, or as a member of the group that it belongs to"
-            ) from None
-    return found
-
-
-def token_credential() -> Path | None:
-    """The file in which systemd hands over the token, if it does."""
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    path = Path(directory, TOKEN_CREDENTIAL) if directory else None
-    try:
-        return path if path and path.is_file() else None
-    except PermissionError:
-        # an ExecReload= is told of the directory and may not look into it (systemd 252)
-        return path
-
-
 def load_settings(**overrides: Any) -> Settings:
     """Read environment and file; `overrides` are by variable name and win.
 
@@ -406,11 +358,20 @@ def load_settings(**overrides: Any) -> Settings:
 def _refuse_unknown() -> None:
     """A misspelt RAGD_ variable would silently leave its default in force."""
     known = {variable(name) for name in Settings.model_fields}
-    given = {*os.environ, *settings_in_files()}
+    given = {*os.environ, *_named_in_files()}
     for name in sorted(given):
         if name.startswith("RAGD_") and name not in known and name not in NOT_SETTINGS:
             near = difflib.get_close_matches(name, known, 1)
             raise ConfigError(f"{name} is no setting of ragd", hint=f"did you mean {near[0]}?" if near else "remove it")
+
+
+def _named_in_files() -> Iterable[str]:
+    try:
+        return settings_in_files()
+    except PermissionError as error:
+        raise NoPermissionError(
+            f"{error.filename} may not be read", hint="ask as root, or as a member of the group that it belongs to"
+        ) from None
 
 
 def _first_problem(error: ValidationError) -> str:

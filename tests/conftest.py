@@ -24,6 +24,7 @@ def short_path() -> Iterator[Path]:
         yield Path(directory)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For `pytest -n`: tests of a file share its fixtures, and all tests under systemd share one booted systemd."""
     for item in items:

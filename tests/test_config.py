@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ragd import config
+from ragd import settings_files
 from ragd.access import is_shared, protect_files, socket_mode
 from ragd.cli import launch
 from ragd.cli.owner import become_owner
@@ -26,6 +26,12 @@ NOBODY = 65534
 INSTALLED_RAGD = "import sys; sys.prefix = sys.argv.pop(); from ragd.cli.daemon import main; main()"
 
 
+@pytest.fixture
+def tmp_path(short_path: Path) -> Path:
+    """Paths of sockets are checked with the settings, and pytest's own directories are deep."""
+    return short_path
+
+
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No settings from whoever runs the tests."""
@@ -38,11 +44,11 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """As if `make install` had installed this; the settings file, not there yet."""
-    mark = tmp_path / "prefix" / config.SYSTEM_MARK
+    mark = tmp_path / "prefix" / settings_files.SYSTEM_MARK
     mark.parent.mkdir(parents=True)
     mark.write_text(f"RAGD_DATA_DIR={tmp_path}/state\nRAGD_RUNTIME_DIR={tmp_path}/runtime\n")
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "prefix"))
-    monkeypatch.setattr(config, "SYSTEM_ENV_FILE", str(tmp_path / "ragd.env"))
+    monkeypatch.setattr(settings_files, "SYSTEM_ENV_FILE", str(tmp_path / "ragd.env"))
     return tmp_path / "ragd.env"
 
 
@@ -59,7 +65,7 @@ def as_nobody(act: Callable[[], object]) -> int:
             os.setresuid(NOBODY, NOBODY, NOBODY)
             act()
             code = 0
-        except config.ConfigError:
+        except ConfigError:
             code = 78
         except NoPermissionError:
             code = 77
@@ -90,7 +96,7 @@ def test_the_systems_installation_reads_its_own_file(system: Path, tmp_path: Pat
     assert (settings.max_memory_mb, settings.data_dir) == (800, Path("/elsewhere"))
     origins = {setting.variable: setting.origin for setting in settings_in_force(settings)}
     assert (origins["MAX_MEMORY_MB"], origins["COMMAND_PREFIX"]) == (str(system), "default")
-    assert origins["RAGD_RUNTIME_DIR"].endswith(config.SYSTEM_MARK)
+    assert origins["RAGD_RUNTIME_DIR"].endswith(settings_files.SYSTEM_MARK)
 
 
 def test_a_misspelt_setting_in_the_systems_file_is_refused(system: Path) -> None:
@@ -131,9 +137,9 @@ def test_a_token_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_the_token_as_a_credential(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert load_settings().is_demo
-    (tmp_path / config.TOKEN_CREDENTIAL).write_text("\n")
+    (tmp_path / settings_files.TOKEN_CREDENTIAL).write_text("\n")
     assert load_settings().is_demo
-    (tmp_path / config.TOKEN_CREDENTIAL).write_text("from-systemd\n")
+    (tmp_path / settings_files.TOKEN_CREDENTIAL).write_text("from-systemd\n")
     settings = load_settings()
     assert settings.secrets() == ("from-systemd",)
     origins = {setting.variable: setting.origin for setting in settings_in_force(settings)}

@@ -19,9 +19,10 @@ from pydantic import SecretStr
 
 from ragd.cli.render import AsJson, print_json
 from ragd.cli.restart import replace_process
-from ragd.config import Settings, load_settings, token_credential, variable
+from ragd.config import Settings, load_settings, variable
 from ragd.errors import CannotCreateError, ConfigError, UnavailableError
 from ragd.heartbeat import PROCESSES
+from ragd.settings_files import token_credential
 from ragd.worker import make_directory
 
 ORDER = ("syncer", "searcher", "capture", "watchdog")

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
-from dotenv import dotenv_values
 from rich.text import Text
 
 from ragd.cli.render import AsJson, console, one_line, print_json
-from ragd.config import MASK, Settings, load_settings, settings_files, token_credential, variable
+from ragd.config import MASK, Settings, load_settings, variable
+from ragd.settings_files import settings_in_files, token_credential
 
 _TEMPLATE_HEAD = """\
 # ragd's settings: NAME=value lines, read at each start by ragd and by ragdctl. What stands behind a # is what holds
@@ -67,8 +67,7 @@ def settings_in_force(settings: Settings) -> list[SettingInForce]:
 def _origins() -> dict[str, str]:
     """Who sets which variable; case does not matter, and the environment wins."""
     origins: dict[str, str] = {"DISCORD_BOT_TOKEN": "credential"} if token_credential() else {}
-    for path in settings_files():
-        origins |= {name.upper(): str(path) for name in (dotenv_values(path) if path.is_file() else ())}
+    origins |= {name.upper(): path for name, path in settings_in_files().items()}
     return origins | {name.upper(): "environment" for name in os.environ}
 
 

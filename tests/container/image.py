@@ -174,7 +174,8 @@ class Image:
             f"ls {final}/usr/bin {final}/usr/local/bin | grep -E '{COMPILERS}' | sort -u | while read -r name; do"
             f" rm -f {final}/usr/bin/$name {final}/usr/local/bin/$name; done"
         )
-        self.sh(f"mount -t tmpfs tmpfs {final}{ROOT}; chmod 0700 {final}/root")
+        # a checkout under /tmp is hidden already, by the image's own empty one
+        self.sh(f"mkdir -p {final}{ROOT}; mount -t tmpfs tmpfs {final}{ROOT}; chmod 0700 {final}/root")
 
     # Running
 
