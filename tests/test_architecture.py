@@ -16,7 +16,19 @@ from tests.toytree import ROOT
 PACKAGE = ROOT / "ragd"
 
 LAYERS = (
-    ("errors", "snowflake", "text", "answers", "restarts", "notify", "logstream", "journald", "access", "settings_files", "sender"),
+    (
+        "errors",
+        "snowflake",
+        "text",
+        "answers",
+        "restarts",
+        "notify",
+        "logstream",
+        "journald",
+        "access",
+        "settings_files",
+        "sender",
+    ),
     ("config", "heartbeat", "alerts", "httpd"),
     ("log", "store", "chunking", "embedding", "index", "worker", "supervision", "search_client", "notices", "crashes"),
     ("search", "health", "liveness", "store_link", "soundness", "backup"),

@@ -112,6 +112,22 @@ def test_a_live_supervisord_in_the_runtime_directory_is_left_alone(short_path: P
     assert not settings.supervisor_socket.exists()
 
 
+def test_an_unknown_process_is_told(environment: dict[str, str], short_path: Path) -> None:
+    run = run_ragd(environment, "captor", cwd=short_path)
+    assert run.returncode == 64
+    assert run.stderr.startswith("ragd: no process is called 'captor' - there are capture, syncer, searcher, watchdog")
+    assert run.stderr.count("\n") == 1
+
+
+def test_a_stale_socket_is_in_nobodys_way(variables: dict[str, str]) -> None:
+    settings = settings_of(variables)
+    settings.runtime_dir.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+        dead.bind(str(settings.supervisor_socket))
+    launch._clear_runtime(settings)
+    assert not settings.supervisor_socket.exists()
+
+
 def test_an_unwritable_place_is_told(environment: dict[str, str], short_path: Path) -> None:
     (short_path / "data").write_text("a file")
     run = run_ragd(environment, cwd=short_path)

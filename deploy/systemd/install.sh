@@ -50,7 +50,7 @@ install_release() {
         MANIFEST.in README.md LICENSE) | tar -C "$work" --no-same-owner -xf -
     "$SYSTEM_PYTHON" -m venv "$DESTDIR$release"
     "$DESTDIR$release/bin/python" -m pip install --quiet --disable-pip-version-check "$work"
-    printf '%s\n' "# Makes this the system's installation (ragd/config.py)." \
+    printf '%s\n' "# Makes this the system's installation (ragd/settings_files.py)." \
         "RAGD_DATA_DIR=$DATA" "RAGD_RUNTIME_DIR=$RUNTIME" >"$DESTDIR$release/share/ragd/system.env"
     [ -z "$DESTDIR" ] || sed -i "1s|^#!$DESTDIR|#!|" "$DESTDIR$release"/bin/*
 }

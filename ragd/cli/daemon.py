@@ -19,12 +19,13 @@ from ragd.cli.demo import include_file, prepare_demo, refuse_demo_data, what_to_
 from ragd.cli.launch import become_supervisord, claim_directories, require_token
 from ragd.cli.owner import become_owner
 from ragd.cli.reload import record_settings
-from ragd.config import Settings, is_system_installation, load_settings
+from ragd.config import Settings, load_settings
 from ragd.crashes import crash_reporter
-from ragd.errors import FINAL_EXITS, RagdError
+from ragd.errors import FINAL_EXITS, RagdError, UsageError
 from ragd.heartbeat import PROCESSES
 from ragd.log import complain, configure_logging
 from ragd.notices import check_urls
+from ragd.settings_files import is_system_installation
 from ragd.worker import StopFlag, run_process
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -41,6 +42,7 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Entry point of the console script. An error on purpose ends in one line on standard error and its own code."""
     try:
+        _refuse_unknown_process()
         app()
     except RagdError as error:
         complain("ragd", error.one_line(), process=_process_name())
@@ -143,6 +145,14 @@ def _run(process: str) -> NoReturn:
 def _run_body(process: str, settings: Settings, stop: StopFlag) -> None:
     with advised(settings.data_dir):
         importlib.import_module(f"ragd.{process}").run(settings, stop)
+
+
+def _refuse_unknown_process() -> None:
+    """Before Typer, whose own word for it takes four lines."""
+    known = [str(command.name or getattr(command.callback, "__name__", "")) for command in app.registered_commands]
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name and not name.startswith("-") and name not in known:
+        raise UsageError(f"no process is called {name!r}", hint=f"there are {', '.join(known)}")
 
 
 def _process_name() -> str:

@@ -1,0 +1,87 @@
+"""One machine a session, with ragd installed on it. Where it cannot be had, the tests are skipped and say why."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.systemd.machine import Machine, UnavailableMachineError, require_kit
+from tests.systemd.service import WHEELS, Service
+from tests.toytree import ROOT
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+BUILD_REQUIREMENTS = ("setuptools>=77", "wheel")
+
+
+@pytest.fixture(scope="session")
+def kit() -> None:
+    try:
+        require_kit()
+    except UnavailableMachineError as error:
+        pytest.skip(f"no real systemd here: {error}")
+
+
+@pytest.fixture(scope="session")
+def wheelhouse(kit: None, request: pytest.FixtureRequest) -> Path:
+    """Wheels of everything that ragd requires, for the system's Python: the machine has no network.
+
+    Kept in pytest's cache until the requirements change.
+    """
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    requirements = [*setup["options"]["install_requires"].split("\n"), *BUILD_REQUIREMENTS]
+    requirements = [requirement for requirement in requirements if requirement]
+    version = subprocess.run([SYSTEM_PYTHON, "-VV"], capture_output=True, text=True, check=True).stdout
+    key = hashlib.sha256("\n".join([version, *requirements]).encode()).hexdigest()[:16]
+    wheels = request.config.cache.mkdir(f"ragd-wheels-{key}")
+    if not (wheels / "whole").exists():
+        _build_wheels(wheels, requirements)
+        (wheels / "whole").touch()
+    return wheels
+
+
+def _build_wheels(wheels: Path, requirements: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run([SYSTEM_PYTHON, "-m", "venv", scratch], check=True)
+        pip = [f"{scratch}/bin/python", "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels)]
+        subprocess.run([*pip, *requirements], check=True)
+
+
+@pytest.fixture(scope="session")
+def machine(wheelhouse: Path) -> Iterator[Machine]:
+    with tempfile.TemporaryDirectory(prefix="ragd-systemd-", dir="/var/tmp") as prefix:
+        # in a directory of the host's, lest the installation fill the machine's memory
+        Path(prefix).chmod(0o755)
+        binds = {ROOT: "/src", wheelhouse: WHEELS, Path(prefix): "/opt/ragd:rw"}
+        machine = Machine(f"ragd{os.getpid()}", binds)
+        try:
+            machine.boot()
+        except UnavailableMachineError as error:
+            pytest.skip(f"no real systemd here: {error}")
+        try:
+            yield machine
+        finally:
+            machine.power_off()
+
+
+@pytest.fixture(scope="session")
+def fresh_service(machine: Machine) -> Service:
+    """ragd as `make install` leaves it: no token, not started."""
+    service = Service(machine)
+    service.install()
+    return service
+
+
+@pytest.fixture(scope="session")
+def service(fresh_service: Service) -> Service:
+    """With a Discord and a token; whether it runs is each test's business."""
+    fresh_service.start_discord()
+    return fresh_service

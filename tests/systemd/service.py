@@ -1,0 +1,92 @@
+"""ragd installed on a machine by `make install`, with a sandbox there for its Discord."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.systemd.machine import Machine
+
+TOKEN = "systemd.test-token.0123456789abcdef"
+"""Looked for in every log and every process."""
+
+REST_PORT, CONTROL_PORT = 8123, 8124
+
+WHEELS = "/wheels"
+
+SETTINGS = f"""\
+RAGD_DISCORD_API_URL=http://127.0.0.1:{REST_PORT}/api/v10
+RAGD_DISCORD_GATEWAY_URL=ws://127.0.0.1:{REST_PORT}/gateway
+MIN_DISK_GB=0
+"""
+
+INSTALL = f"""\
+export PIP_NO_INDEX=1 PIP_FIND_LINKS={WHEELS} PIP_CONFIG_FILE=/dev/null
+make --no-print-directory -C /src install
+"""
+
+POST = """\
+import sys
+from ragd.sandbox.client import ControlClient
+control = ControlClient("http://127.0.0.1:%d")
+member = control.create_user("systemd")
+control.add_member(int(sys.argv[1]), member)
+channel = control.create_channel(int(sys.argv[1]), "systemd")
+print(control.post(channel, member, sys.argv[2]))
+"""
+
+PROCESSES = ("supervisord", "capture", "syncer", "searcher", "watchdog")
+
+
+class Service:
+    """The unit ragd.service and what belongs to it."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.install_log = ""
+
+    def install(self) -> None:
+        self.install_log = self.machine.sh(INSTALL, seconds=240)
+
+    def start_discord(self) -> None:
+        """Start the sandbox and write the settings for it."""
+        self.machine.sh(
+            "systemd-run --quiet --unit=discord --property=WorkingDirectory=/tmp /opt/ragd/current/bin/ragd sandbox"
+            f" --port {REST_PORT} --control-port {CONTROL_PORT} --token {TOKEN} --seeded 0.1"
+            " --ready-file /run/discord.json"
+            " && for try in $(seq 200); do [ -e /run/discord.json ] && break || sleep 0.1; done"
+        )
+        self.machine.write("/etc/ragd/ragd.env", SETTINGS)
+        self.machine.write("/etc/ragd/discord_bot_token", TOKEN + "\n")
+
+    def post(self, text: str) -> int:
+        """Somebody says something; returns the message's id."""
+        guild = json.loads(self.machine.run("cat", "/run/discord.json"))["guild_id"]
+        python = "/opt/ragd/current/bin/python"
+        return int(self.machine.run(python, "-c", POST % CONTROL_PORT, str(guild), text))
+
+    def running(self) -> None:
+        """See to it that it runs and is healthy."""
+        self.machine.run("systemctl", "start", "ragd")
+        self.machine.wait(lambda: self.status()["state"] == "healthy", "healthy")
+
+    def status(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.machine.try_run("ragdctl", "status", "--json").stdout)
+        return document
+
+    def pids(self) -> dict[str, int]:
+        """Of every process of the unit, supervisord included."""
+        main = self.machine.show("ragd", "MainPID")
+        children = (line.split() for line in self.machine.try_run("pgrep", "-a", "-P", main).stdout.splitlines())
+        return {"supervisord": int(main), **{words[-1]: int(words[0]) for words in children}}
+
+    def reload(self) -> tuple[int, str]:
+        """`systemctl reload`: its exit code, and what ragdctl said about it in the journal."""
+        told = self.machine.run("journalctl", "-n", "0", "--show-cursor", "--no-pager")
+        cursor = told.strip().rpartition("-- cursor: ")[2]
+        code = self.machine.try_run("systemctl", "reload", "ragd").returncode
+        said = self.machine.journal("-u", "ragd", "--after-cursor", cursor)
+        return code, "\n".join(str(entry["MESSAGE"]) for entry in said)
+
+    def environ_and_argv(self, pid: int) -> str:
+        return self.machine.sh(f"tr '\\0' '\\n' </proc/{pid}/environ; tr '\\0' ' ' </proc/{pid}/cmdline")
