@@ -24,9 +24,7 @@ def short_path() -> Iterator[Path]:
         yield Path(directory)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """For `pytest -n`: tests of a file share its fixtures, and all tests under systemd share one booted systemd."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "systemd" else str(item.path)))
+    folder = item.path.parent.name
+    item.add_marker(pytest.mark.xdist_group(folder if folder == "systemd" else str(item.path)))

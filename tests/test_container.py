@@ -222,7 +222,7 @@ def test_the_healthcheck_turns_healthy_within_its_start_period(container: Contai
 
 def test_supervisord_is_pid_1_and_nobody_is_root(container: Container) -> None:
     tree = [psutil.Process(container.pid), *psutil.Process(container.pid).children(recursive=True)]
-    assert "ragd.cli.supervise" in tree[0].cmdline()
+    until(lambda: "ragd.cli.supervise" in tree[0].cmdline(), "supervisord")
     assert Path(f"/proc/{container.pid}/status").read_text().split("NSpid:")[1].split("\n")[0].split()[-1] == "1"
     assert {process.uids().real for process in tree} == {USER}
     status = Path(f"/proc/{container.pid}/status").read_text()
