@@ -22,9 +22,3 @@ def short_path() -> Iterator[Path]:
     """A directory whose path leaves room for UNIX sockets, which end at 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="ragd-") as directory:
         yield Path(directory)
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """For `pytest -n`: tests of a file share its fixtures, and all tests under systemd share one booted systemd."""
-    folder = item.path.parent.name
-    item.add_marker(pytest.mark.xdist_group(folder if folder == "systemd" else str(item.path)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -42,9 +43,11 @@ def wheelhouse(kit: None, request: pytest.FixtureRequest) -> Path:
     version = subprocess.run([SYSTEM_PYTHON, "-VV"], capture_output=True, text=True, check=True).stdout
     key = hashlib.sha256("\n".join([version, *requirements]).encode()).hexdigest()[:16]
     wheels = request.config.cache.mkdir(f"ragd-wheels-{key}")
-    if not (wheels / "whole").exists():
-        _build_wheels(wheels, requirements)
-        (wheels / "whole").touch()
+    with (wheels / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # with `pytest -n` several sessions share the cache
+        if not (wheels / "whole").exists():
+            _build_wheels(wheels, requirements)
+            (wheels / "whole").touch()
     return wheels
 
 
