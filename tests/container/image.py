@@ -7,6 +7,7 @@ cache, where hnswlib may be one compiled for this processor.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -228,7 +229,11 @@ class Container:
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None and self._process.poll() is None:
-            self._process.kill()  # and the kernel everything in the namespace
+            # The first of the namespace, and with it the kernel ends all others. unshare's --kill-child does not reach
+            # it: a change of user takes a process's parent-death signal away (prctl(2)).
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self._process.kill()
             self._process.wait()
 
     def log_text(self) -> str:
