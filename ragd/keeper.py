@@ -51,6 +51,7 @@ class Keeper:
         self._supervisor = supervisor
         self._alerts = alerts
         self._replaced_pid: int | None = None  # its end is our own doing and stands in the budget already
+        self._start_is_paid = False
         self._kill_after: tuple[int, float] | None = None
         self._working_since: float | None = None
 
@@ -79,6 +80,7 @@ class Keeper:
         if info.pid is None or info.pid == self.pid:
             return False
         before, self.pid = self.pid, info.pid
+        self._start_is_paid = False
         if before is None:
             return False
         self.restarts += 1
@@ -126,6 +128,7 @@ class Keeper:
             _dump_stack(info.pid)
             self._supervisor.kill(self.name)
             self._account(now, info.pid)
+            self._start_is_paid = True
 
     def _terminate(self, now: float, info: ProcessInfo) -> None:
         self._alert_incident("ended, supervisord replaces it")
@@ -151,7 +154,10 @@ class Keeper:
             self._alert_loop(now)
         if self._may_act(now):
             _log.warning("starting %s: it is %s", self.name, self.verdict.reason)
-            self._account(now, self.pid)
+            # Once after our own kill it is on account already: this pass saw it before supervisord's autorestart did.
+            if not self._start_is_paid:
+                self._account(now, self.pid)
+            self._start_is_paid = False
             self._supervisor.start(self.name)
 
     def _may_act(self, now: float) -> bool:
