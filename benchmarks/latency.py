@@ -124,7 +124,7 @@ class Watch:
 
     def _is_answered(self, socket: Path) -> bool:
         since = datetime.fromtimestamp(self._posted_at, UTC).isoformat()
-        request = SearchRequest(self._message.text, 50, channel=str(self._message.channel_id), since=since)
+        request = SearchRequest(self._message.text, "operator", 50, channel=str(self._message.channel_id), since=since)
         return any(str(self._message.id) in result.message_ids for result in ask_searcher(socket, request).results)
 
 

@@ -76,7 +76,7 @@ def ask_many(searcher: Process, queries: int, limit: int) -> list[float]:
     """How long each answer takes, in milliseconds; the first question is for warming up."""
     taken = []
     for text in texts(queries + 1):
-        request = SearchRequest(" ".join(text.split()[:10]), limit)
+        request = SearchRequest(" ".join(text.split()[:10]), "operator", limit)
         begun = time.perf_counter()
         ask_searcher(searcher.settings.search_socket, request)
         taken.append((time.perf_counter() - begun) * 1000)

@@ -21,8 +21,8 @@ class SearchRequest:
     """
 
     query: str
+    access: Literal["operator"] | Allowed
     limit: int = 10
-    access: Literal["operator"] | Allowed = "operator"
     channel: str | None = None
     author: str | None = None
     since: str | None = None

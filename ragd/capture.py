@@ -151,7 +151,8 @@ class Capture:
     def _open_store(self) -> None:
         require_sound(self._settings, self._pulse.beat)
         # FULL: an event counts as captured only when a power cut cannot take it back.
-        self._store = Store.open(self._settings.database_path, durability="FULL")
+        settings = self._settings
+        self._store = Store.open(settings.database_path, durability="FULL", busy_seconds=settings.busy_seconds)
         self._ingest = self._store.ingest()
 
     async def _holes(self) -> list[Hole]:

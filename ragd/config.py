@@ -40,6 +40,7 @@ NOT_SETTINGS = frozenset(
         "RAGD_MODEL_WHEEL",
         "RAGD_TEST_DATA",
         "RAGD_FAULT_SLACK",
+        "RAGD_FAULT_AWAY_SECONDS",
     }
 )
 """Variables with our prefix that the launcher, the build and the tests use, which are no settings of the daemon."""
@@ -302,6 +303,12 @@ class Settings(BaseSettings):
     @property
     def database_path(self) -> Path:
         return self.data_dir / "ragd.sqlite3"
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long a worker's loop waits for another's lock on the database: it cannot beat meanwhile, and a locked
+        database must not look like a hung worker."""
+        return min(5.0, self.stale_seconds / 2)
 
     @property
     def index_dir(self) -> Path:

@@ -27,8 +27,8 @@ class Query:
     """What is asked. `channel_ids` is what the asker may read, None for the operator, who may read all."""
 
     text: str
+    channel_ids: frozenset[int] | None
     limit: int = 10
-    channel_ids: frozenset[int] | None = None
     author_id: int | None = None
     since_id: int | None = None
 
@@ -59,7 +59,7 @@ class Search:
 
     def canaries(self, words: str) -> list[int]:
         """Message ids of the canaries near these words: the way of every query, to what no other query is shown."""
-        query = Query(words, channel_ids=frozenset({CANARY_CHANNEL}))
+        query = Query(words, frozenset({CANARY_CHANNEL}))
         ranked, _ = self._nearest(self._embedder.embed_query(words), _OVERFETCH, query)
         return self._store.canaries_in([chunk_id for chunk_id, _ in ranked])
 

@@ -202,7 +202,7 @@ class Searcher:
     # In the index thread
 
     def _open(self) -> None:
-        self._store = Store.open(self._settings.database_path)
+        self._store = Store.open(self._settings.database_path, busy_seconds=self._settings.busy_seconds)
         self._embedder = Embedder.open(self._settings.model_dir, threads=1)
         self._followers = {
             strategy: Follower(self._settings.index_dir, strategy, self._embedder, self._store.vectors)
@@ -330,7 +330,7 @@ def read_query(asked: object, store: VectorStore) -> Query:
     limit = asked.get("limit", 10)
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
         raise RagdError(f"limit must be a whole number from 1 to {MAX_LIMIT}")
-    query = Query(text, limit, _access(asked.get("access")), _author(asked.get("author"), store), _since(asked))
+    query = Query(text, _access(asked.get("access")), limit, _author(asked.get("author"), store), _since(asked))
     channel = asked.get("channel")
     return query if channel is None else restrict(query, _channels(channel, store))
 

@@ -304,7 +304,7 @@ def run(settings: Settings, stop: StopFlag) -> None:
     """Run the syncer until the flag is set. Raises RagdError."""
     make_directory(settings.data_dir)
     # NORMAL: chunks and vectors are derived; what a power cut takes is made again.
-    store = Store.open(settings.database_path, durability="NORMAL")
+    store = Store.open(settings.database_path, busy_seconds=settings.busy_seconds)
     embedder = Embedder.open(settings.model_dir, settings.embed_threads)
     syncer = Syncer(settings, store, embedder, stop)
     pulse = Pulse(settings, "syncer", syncer.counters)

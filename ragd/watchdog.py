@@ -254,7 +254,15 @@ class Watchdog:
         return [f"{', '.join(starting)} starting"] if starting else []
 
     def _summary(self, problems: list[str]) -> str:
-        return f"{self._verdict()}: {'; '.join(problems + self._starting()) or ', '.join(WORKERS)}"
+        return f"{self._verdict()}: {'; '.join(problems + self._starting()) or self._figures()}"
+
+    def _figures(self) -> str:
+        """How much there is, as of the last count, for the line in `systemctl status`."""
+        counted = self._examiner.measured.counted
+        counts = counted.counts if counted else None
+        if counts is None:
+            return ", ".join(WORKERS)
+        return f"{counts.messages:,} messages, {counts.channels:,} channels, {counts.holes:,} holes"
 
     def _verdict(self) -> str:
         if self._passes and self.pulse.state == "degraded":

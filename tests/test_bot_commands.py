@@ -130,7 +130,7 @@ def served(processes: dict[str, Process]) -> None:
 def indexed(searcher: Process, word: str) -> bool:
     """Whether the operator finds it."""
     try:
-        answer = ask_searcher(searcher.settings.search_socket, SearchRequest(word, 50))
+        answer = ask_searcher(searcher.settings.search_socket, SearchRequest(word, "operator", 50))
     except RagdError:
         return False
     return any(word in result.text for result in answer.results)

@@ -52,8 +52,8 @@ class World:
             while follower.step(0.0):
                 pass
 
-    def best(self, text: str, **fields: object) -> list[str]:
-        return [result.text for result in self.search.answer(Query(text, **fields))]  # type: ignore[arg-type]
+    def best(self, text: str, channel_ids: frozenset[int] | None = None, **fields: object) -> list[str]:
+        return [result.text for result in self.search.answer(Query(text, channel_ids, **fields))]  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def world(tmp_path: Path, embedder: Embedder) -> Iterator[World]:
 
 
 def test_the_passage_that_answers_comes_first_with_its_citation(world: World) -> None:
-    result = world.search.answer(Query("why does my gauge measure too much rain?"))[0]
+    result = world.search.answer(Query("why does my gauge measure too much rain?", None))[0]
     assert "reed switch bounces" in result.text
     assert result.message_ids == [str(at(0)), str(at(60))]
     assert result.url == f"https://discord.com/channels/{GUILD}/{CHANNEL}/{at(0)}"
@@ -124,14 +124,14 @@ def test_an_empty_index_has_no_answers(tmp_path: Path, embedder: Embedder) -> No
     store = Store.open(tmp_path / "empty.sqlite3")
     follower = Follower(tmp_path / "index", "temporal", embedder, store.vectors)
     assert not follower.step(0.0)
-    assert Search(store.vectors, embedder, {"temporal": follower.index}).answer(Query("hello")) == []
+    assert Search(store.vectors, embedder, {"temporal": follower.index}).answer(Query("hello", None)) == []
     store.close()
 
 
 def test_a_restriction_never_widens_what_the_asker_may_read() -> None:
-    asked = Query("x", channel_ids=frozenset({1, 2}))
+    asked = Query("x", frozenset({1, 2}))
     assert restrict(asked, [2, 3]).channel_ids == {2}
-    assert restrict(Query("x"), [2, 3]).channel_ids == {2, 3}
+    assert restrict(Query("x", None), [2, 3]).channel_ids == {2, 3}
 
 
 def test_an_index_that_was_saved_goes_on_where_it_stood(world: World, tmp_path: Path, embedder: Embedder) -> None:

@@ -35,7 +35,7 @@ def search(
 ) -> None:
     """Search what was said. Each passage comes with its score, author, time and a link to the message."""
     newer = parse_since(since, datetime.now().astimezone()).isoformat() if since else None
-    request = SearchRequest(text, limit, channel=channel, author=author, since=newer)
+    request = SearchRequest(text, "operator", limit, channel=channel, author=author, since=newer)
     answer = ask_searcher(load_settings().search_socket, request)
     if as_json:
         print_json(asdict(answer))

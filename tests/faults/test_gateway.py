@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,9 @@ from tests.processes import assert_complete
 pytestmark = pytest.mark.faults
 
 DEAF_SECONDS = 4
+
+AWAY_SECONDS = float(os.environ.get("RAGD_FAULT_AWAY_SECONDS", "60"))
+"""`RAGD_FAULT_AWAY_SECONDS=600 make faults` takes ten minutes longer and shows nothing else."""
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +133,10 @@ def test_persistent_deafness(tree: Subject, record: Record) -> None:
 def test_network_away(tree: Subject, record: Record) -> None:
     control = tree.place.control
     seen = record.begin(
-        "network away 10 s", by="sandbox refuses connections", seconds=40, production=f"back in 60 s, {_most_waits()}"
+        f"network away {AWAY_SECONDS:g} s",
+        by="sandbox refuses connections",
+        seconds=AWAY_SECONDS + LONGEST_RECONNECT_SECONDS + 15,
+        production=f"back in 60 s, {_most_waits()}",
     )
     control.network(up=False)
     tree.spot(lambda: tree.counter("capture", "connected") is False, "capture knows")
@@ -138,8 +145,9 @@ def test_network_away(tree: Subject, record: Record) -> None:
     for number in range(150):
         tree.place.post(f"while the network was away {number}")
     tree.wait(lambda: tree.beats()["capture"].state == "degraded", "it says so")
+    tree.wait(lambda: seen.seconds() >= AWAY_SECONDS, "the network stays away", AWAY_SECONDS + 10)
     control.network(up=True)
-    tree.spot(lambda: connected(tree), "connected again")
+    tree.spot(lambda: connected(tree), "connected again", seconds=LONGEST_RECONNECT_SECONDS + 15)
     complete(tree)
     seen.recovered()
     assert tree.pid_of("capture") == pid, "nothing is mended by a restart"

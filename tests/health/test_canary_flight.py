@@ -63,7 +63,7 @@ def test_it_returns_and_leaves_nothing(pipeline: tuple[Process, Process]) -> Non
         assert flight.seconds is not None, searcher.tail()
         assert 0 < flight.seconds < 30
         assert rows_of_canaries(settings) == 0
-    answer = ask_searcher(settings.search_socket, SearchRequest("ragd canary", limit=50))
+    answer = ask_searcher(settings.search_socket, SearchRequest("ragd canary", "operator", 50))
     assert [result.text for result in answer.results] == ["ann: a canary sings"]
     assert store.counts() == counted
     until(lambda: searcher.counter("queries") == 1, "flights count as no query")
@@ -94,4 +94,4 @@ def test_who_is_told_to_stop_does_not_wait(variables: dict[str, str]) -> None:
     assert fly(settings.database_path, settings.search_socket, stopped).seconds is None
     assert rows_of_canaries(settings) == 0  # no syncer has ever followed the messages: nobody knows of it
     with pytest.raises(UnavailableError):
-        ask_searcher(settings.search_socket, SearchRequest("x"))
+        ask_searcher(settings.search_socket, SearchRequest("x", "operator"))

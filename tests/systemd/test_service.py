@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
@@ -30,7 +31,8 @@ def test_start_returns_when_everything_works(machine: Machine, service: Service)
 def test_status_has_a_line_of_its_own(machine: Machine, service: Service) -> None:
     service.running()
     text = machine.wait(lambda: machine.show("ragd", "StatusText"), "a status")
-    machine.wait(lambda: machine.show("ragd", "StatusText").startswith("healthy"), "healthy")
+    pattern = r"healthy: [\d,]+ messages, \d+ channels, 0 holes"
+    machine.wait(lambda: re.fullmatch(pattern, machine.show("ragd", "StatusText")), "figures", 90)
     assert "\n" not in text
     assert f'Status: "{machine.show("ragd", "StatusText").split(",")[0]}' in machine.picture()
 

@@ -171,7 +171,7 @@ class Tree:
     # Search
 
     def search(self, query: str, limit: int = 5, **more: Any) -> SearchAnswer:
-        return ask_searcher(self.settings.search_socket, SearchRequest(query, limit=limit, **more))
+        return ask_searcher(self.settings.search_socket, SearchRequest(query, "operator", limit, **more))
 
     def finds(self, query: str, message_id: int, limit: int = 5) -> bool:
         """Whether a query finds a message; a searcher that is just being replaced finds nothing."""

@@ -51,8 +51,8 @@ class SearchCommands(commands.Cog):
         reach = await self._reach(context)
         request = SearchRequest(
             options.text,
+            Allowed(within(reach, options.channel.id if options.channel else None)),
             options.limit,
-            access=Allowed(within(reach, options.channel.id if options.channel else None)),
             author=str(options.author.id) if options.author else None,
             since=since,
         )
