@@ -244,8 +244,8 @@ class ChunkStore(Queries):
         for offset, chunk in enumerate(chunks):
             ids = chunk.message_ids
             self._execute(
-                "INSERT INTO chunk (key, strategy, channel_id, cell, first_id, last_id, text, text_hash, change)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO chunk (key, strategy, channel_id, cell, first_id, last_id, text, text_hash, change,"
+                " made_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 chunk.key,
                 cell.strategy,
                 cell.channel_id,
@@ -255,6 +255,7 @@ class ChunkStore(Queries):
                 chunk.text,
                 chunk.text_hash,
                 change + offset,
+                _now_ms(),
             )
             chunk_id = self._database.connection().last_insert_rowid()
             self._execute_many(

@@ -4,17 +4,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
+from typing import Literal
 
 from ragd.store.database import Queries
 
 Interval = tuple[int, int]
 """First and last id, both included."""
 
+Proof = Literal["gateway", "rest", "import"]
+"""How an interval is known to be complete. A file's word is the weakest: it never replaces one of Discord's."""
+
 FIRST_ID = 1
+
+THREAD_TYPES = (10, 11, 12)
+"""Discord's channel types of threads: in announcement channels, public, private."""
 
 THREAD_PARENTS = frozenset({15, 16})
 """Forum and media channels hold threads, no messages of their own."""
+
+
+_CAPTURED = (
+    "readable AND NOT deleted AND NOT excluded AND NOT imported"
+    f" AND type NOT IN ({','.join(map(str, sorted(THREAD_PARENTS)))})"
+    " AND NOT EXISTS (SELECT 1 FROM guild g WHERE g.id = guild_id AND g.removed)"
+)
+"""Channels whose every message the store is to have."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedInterval:
+    """Ids of a channel known to be complete, how, and when that was proved first and last (Unix ms)."""
+
+    start_id: int
+    end_id: int
+    source: Proof
+    proved_from: int
+    proved_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,64 +70,106 @@ def holes_between(intervals: Iterable[Interval], last_id: int) -> list[Interval]
 class CoverageStore(Queries):
     """The intervals of all channels. Writing methods belong inside the transaction that stores what they claim."""
 
-    def add_interval(self, channel_id: int, start_id: int, end_id: int, source: str) -> None:
-        """Record that start_id..end_id is complete, joining what it touches."""
-        if end_id < start_id:
+    def add_interval(self, channel_id: int, start_id: int, end_id: int, source: Proof) -> None:
+        """Record that start_id..end_id is complete.
+
+        It is joined with what touches it and was proved in the same way. Of others it takes over what it covers: the
+        last proof counts; but an import only fills what Discord itself has not proved.
+        """
+        if source == "import":
+            proved = self.intervals(channel_id)
+            for first, last in holes_between([(1, start_id - 1), *proved], end_id):
+                self._prove(channel_id, first, last, source)
+        elif start_id <= end_id:
+            self._prove(channel_id, start_id, end_id, source)
+
+    def _prove(self, channel_id: int, start_id: int, end_id: int, source: Proof) -> None:
+        now = proved_from = _now_ms()
+        touching = self._proofs("start_id <= ? AND end_id >= ?", channel_id, end_id + 1, start_id - 1)
+        others = [other for other in touching if other.source != source]
+        for same in (proof for proof in touching if proof.source == source):
+            self._execute("DELETE FROM coverage WHERE channel_id = ? AND start_id = ?", channel_id, same.start_id)
+            start_id, end_id = min(start_id, same.start_id), max(end_id, same.end_id)
+            proved_from = min(proved_from, same.proved_from)
+        for other in others:
+            self._cut(channel_id, other, start_id, end_id)
+        self._insert(channel_id, ProvedInterval(start_id, end_id, source, proved_from, now))
+
+    def _cut(self, channel_id: int, proof: ProvedInterval, start_id: int, end_id: int) -> None:
+        """Take start_id..end_id out of an interval."""
+        if proof.end_id < start_id or proof.start_id > end_id:
             return
-        touching = self._all(
-            "SELECT start_id, end_id FROM coverage WHERE channel_id = ? AND start_id <= ? AND end_id >= ?",
-            channel_id,
-            end_id + 1,
-            start_id - 1,
-        )
-        if any(first <= start_id and end_id <= last for first, last in touching):
-            return
-        for first, _ in touching:
-            self._execute("DELETE FROM coverage WHERE channel_id = ? AND start_id = ?", channel_id, first)
+        self._execute("DELETE FROM coverage WHERE channel_id = ? AND start_id = ?", channel_id, proof.start_id)
+        if proof.start_id < start_id:
+            self._insert(channel_id, replace(proof, end_id=start_id - 1))
+        if proof.end_id > end_id:
+            self._insert(channel_id, replace(proof, start_id=end_id + 1))
+
+    def _insert(self, channel_id: int, proof: ProvedInterval) -> None:
         self._execute(
-            "INSERT INTO coverage (channel_id, start_id, end_id, source, proved_at) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO coverage (channel_id, start_id, end_id, source, proved_from, proved_at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             channel_id,
-            min([start_id, *(first for first, _ in touching)]),
-            max([end_id, *(last for _, last in touching)]),
-            source,
-            _now_ms(),
+            *astuple(proof),
         )
 
     def extend_live(self, channel_id: int, live_from: int, newest_id: int) -> None:
-        """Extend the interval that begins at or before live_from, and reaches it, to newest_id.
+        """Record that a session, unbroken since live_from, has brought everything up to newest_id.
 
-        The common case is one UPDATE by primary key: a message in a channel that was complete up to the one before.
+        The common case is one UPDATE by primary key: the newest interval is the session's own.
         """
         extended = self._execute(
-            "UPDATE coverage SET end_id = max(end_id, ?), source = 'gateway', proved_at = ?"
+            "UPDATE coverage SET end_id = max(end_id, ?), proved_at = ?"
             " WHERE channel_id = ? AND start_id = (SELECT max(start_id) FROM coverage WHERE channel_id = ?)"
-            " AND start_id <= ? AND end_id >= ? - 1",
+            " AND source = 'gateway' AND end_id >= ? - 1",
             newest_id,
             _now_ms(),
             channel_id,
             channel_id,
             live_from,
-            live_from,
         )
         if not extended:
-            self.add_interval(channel_id, live_from, newest_id, "gateway")
+            # what was read again over REST keeps that proof
+            known = [last for _, last in self.intervals(channel_id) if last >= live_from - 1]
+            self.add_interval(channel_id, max([live_from, *(last + 1 for last in known)]), newest_id, "gateway")
 
     def forget(self, channel_id: int) -> None:
         self._execute("DELETE FROM coverage WHERE channel_id = ?", channel_id)
 
     def intervals(self, channel_id: int) -> list[Interval]:
-        """The channel's complete intervals, ascending."""
-        rows = self._all("SELECT start_id, end_id FROM coverage WHERE channel_id = ? ORDER BY start_id", channel_id)
-        return [(first, last) for first, last in rows]
+        """What is complete of the channel, however it was proved: disjoint, not touching, ascending."""
+        joined: list[Interval] = []
+        for proof in self.proofs(channel_id):
+            if joined and joined[-1][1] == proof.start_id - 1:
+                joined[-1] = (joined[-1][0], proof.end_id)
+            else:
+                joined.append((proof.start_id, proof.end_id))
+        return joined
+
+    def proofs(self, channel_id: int) -> list[ProvedInterval]:
+        """The channel's complete intervals with their proofs, ascending."""
+        return self._proofs("1", channel_id)
+
+    def _proofs(self, condition: str, channel_id: int, *parameters: object) -> list[ProvedInterval]:
+        rows = self._all(
+            "SELECT start_id, end_id, source, proved_from, proved_at FROM coverage"
+            f" WHERE channel_id = ? AND {condition} ORDER BY start_id",
+            channel_id,
+            *parameters,
+        )
+        return [ProvedInterval(*row) for row in rows]
 
     def holes(self) -> list[Hole]:
-        """Every hole of every channel the bot may read, the one with the newest messages first."""
+        """Every hole that can be read now, the one with the newest messages first.
+
+        Not those of channels that the bot may not read or is not to read, and of those that Discord refused and that
+        are to be asked again later.
+        """
         intervals: dict[int, list[Interval]] = {}
         for channel_id, first, last in self._all("SELECT channel_id, start_id, end_id FROM coverage"):
             intervals.setdefault(channel_id, []).append((first, last))
         readable = self._all(
-            "SELECT guild_id, id, last_message_id FROM channel"
-            f" WHERE readable AND NOT deleted AND type NOT IN ({','.join(map(str, sorted(THREAD_PARENTS)))})"
+            f"SELECT guild_id, id, last_message_id FROM channel WHERE {_CAPTURED} AND refused_until <= ?", _now_ms()
         )
         holes = [
             Hole(guild_id, channel_id, start, end)

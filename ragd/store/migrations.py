@@ -177,6 +177,35 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE alert ADD COLUMN problem TEXT NOT NULL DEFAULT ''",
         ),
     ),
+    Migration(
+        4,
+        "how intervals were proved, why channels are left out, reactions, audits",
+        (
+            "ALTER TABLE coverage ADD COLUMN proved_from INTEGER NOT NULL DEFAULT 0",
+            "UPDATE coverage SET proved_from = proved_at",
+            "ALTER TABLE channel ADD COLUMN details TEXT NOT NULL DEFAULT '{}'",
+            "ALTER TABLE channel ADD COLUMN excluded INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE channel ADD COLUMN imported INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE channel ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE channel ADD COLUMN refused_until INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE message ADD COLUMN reactions TEXT NOT NULL DEFAULT '{}'",
+            "ALTER TABLE chunk ADD COLUMN made_at INTEGER NOT NULL DEFAULT 0",
+            """CREATE TABLE audit (
+                id INTEGER PRIMARY KEY,
+                kind TEXT NOT NULL,
+                sample INTEGER NOT NULL,
+                state TEXT NOT NULL,
+                asked_at INTEGER NOT NULL,
+                started_at INTEGER,
+                ended_at INTEGER,
+                checked INTEGER NOT NULL DEFAULT 0,
+                present INTEGER NOT NULL DEFAULT 0,
+                deleted INTEGER NOT NULL DEFAULT 0,
+                findings TEXT NOT NULL DEFAULT '[]',
+                problem TEXT NOT NULL DEFAULT ''
+            )""",
+        ),
+    ),
 )
 
 

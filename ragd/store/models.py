@@ -39,6 +39,16 @@ class Channel(Model):
     archived = BooleanField(default=False)
     deleted = BooleanField(default=False)
     threads_listed_at = BigIntegerField(default=0)
+    details = TextField(default="{}")
+    """JSON: topic, a forum post's tags, whether a thread is locked."""
+    excluded = BooleanField(default=False)
+    """Left out by RAGD_ALLOW_IDS or RAGD_DENY_IDS: not captured any more, and found by nobody."""
+    imported = BooleanField(default=False)
+    """Known from an imported file alone: the bot has never seen it, so nothing is to be fetched for it."""
+    refusals = IntegerField(default=0)
+    """How often in a row Discord refused its messages although the permissions say yes."""
+    refused_until = BigIntegerField(default=0)
+    """It is not asked again before."""
 
 
 class Message(Model):
@@ -54,6 +64,8 @@ class Message(Model):
     content = TextField(default="")
     extra = TextField(default="{}")
     """JSON: attachments, embeds, mentions, stickers (see ragd/text.py)."""
+    reactions = TextField(default="{}")
+    """JSON: how often each emoji stands under it. Apart from `extra`, for it changes nothing that search reads."""
     reply_to_id = BigIntegerField(null=True)
     edited_at = BigIntegerField(default=0)
     deleted = BooleanField(default=False)
@@ -66,13 +78,19 @@ class Message(Model):
 
 
 class Coverage(Model):
-    """Every message of the channel with start_id <= id <= end_id that exists is in the store."""
+    """Every message of the channel with start_id <= id <= end_id that exists is in the store.
+
+    Intervals of a channel are disjoint. Those that touch are of different sources.
+    """
 
     channel_id = BigIntegerField()
     start_id = BigIntegerField()
     end_id = BigIntegerField()
     source = TextField()
+    """`gateway`: an unbroken session brought it; `rest`: pages of Discord's; `import`: a file says so."""
+    proved_from = BigIntegerField(default=0)
     proved_at = BigIntegerField()
+    """When: the first and the last proof of what has been joined here."""
 
     class Meta:
         primary_key = CompositeKey("channel_id", "start_id")
@@ -133,6 +151,8 @@ class Chunk(Model):
     text_hash = BlobField()
     change = BigIntegerField()
     """Grows with every chunk made or removed; what the searcher follows."""
+    made_at = BigIntegerField(default=0)
+    """When it was committed with its vector, Unix ms; 0 for those made before this was kept."""
 
 
 class ChunkMessage(Model):
@@ -184,6 +204,31 @@ class Alert(Model):
     problem = TextField(default="")
 
 
+class Audit(Model):
+    """One comparison with Discord, from its request to its result; times in Unix seconds."""
+
+    id = AutoField()
+    kind = TextField()
+    """`asked` by a person or `daily`."""
+    sample = IntegerField()
+    """How many messages are to be compared."""
+    state = TextField()
+    """`waiting`, `running`, `done` or `failed`."""
+    asked_at = BigIntegerField()
+    started_at = BigIntegerField(null=True)
+    ended_at = BigIntegerField(null=True)
+    checked = IntegerField(default=0)
+    """Messages that Discord has, or had, in what was read."""
+    present = IntegerField(default=0)
+    """Those of them that the store has as they are."""
+    deleted = IntegerField(default=0)
+    """Tombstones of the store that are gone from Discord too, as expected."""
+    findings = TextField(default="[]")
+    """JSON: what did not agree, a dictionary each."""
+    problem = TextField(default="")
+    """Why it failed."""
+
+
 class HealthCheck(Model):
     """What a check of the watchdog said last; times in Unix seconds."""
 
@@ -228,6 +273,7 @@ MODELS: tuple[type[Model], ...] = (
     ChunkRemoval,
     Vector,
     Alert,
+    Audit,
     HealthCheck,
     HealthHistory,
 )

@@ -7,10 +7,17 @@ from dataclasses import dataclass, field
 
 from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.chunks import REMOVALS_PRUNED
+from ragd.store.coverage import THREAD_TYPES
 from ragd.store.database import Queries
 
 _VARIABLES = 500
 """Bound parameters a statement; SQLite allows 32,766, shorter lists keep statements in its cache."""
+
+
+_FINDABLE = "NOT {0}.deleted AND NOT {0}.excluded AND ({0}.readable OR {0}.imported)"
+"""What is kept of a channel that the bot may not read any more, or is told to leave alone, is found by nobody."""
+
+_THREADS = ",".join(map(str, THREAD_TYPES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +141,22 @@ class VectorStore(Queries):
         ]
 
     def passages(self, chunk_ids: Sequence[int]) -> dict[int, Passage]:
-        """The chunks that still say something, by id; messages ascend by id. Deleted ones are not in it."""
+        """The chunks that still say something, by id; messages ascend by id.
+
+        Without what was deleted, and without channels, threads of channels and guilds that are out of reach.
+        """
         found: dict[int, Passage] = {}
         for part in _slices(chunk_ids):
             rows = self._all(
                 "SELECT c.id, c.strategy, ch.guild_id, coalesce(g.name, ''), ch.id, ch.name,"
                 " m.id, m.author_id, m.author_name, m.content, m.extra"
-                " FROM chunk c JOIN channel ch ON ch.id = c.channel_id AND NOT ch.deleted"
+                f" FROM chunk c JOIN channel ch ON ch.id = c.channel_id AND {_FINDABLE.format('ch')}"
+                f" LEFT JOIN channel p ON p.id = ch.parent_id AND ch.type IN ({_THREADS})"
                 " LEFT JOIN guild g ON g.id = ch.guild_id"
                 " JOIN chunk_message cm ON cm.chunk_id = c.id"
                 " JOIN message m ON m.id = cm.message_id AND m.chunkable"
-                f" WHERE c.id IN ({_marks(part)}) ORDER BY c.id, m.id",
+                f" WHERE c.id IN ({_marks(part)}) AND NOT coalesce(g.removed, 0)"
+                f" AND (p.id IS NULL OR {_FINDABLE.format('p')}) ORDER BY c.id, m.id",
                 *part,
             )
             for row in rows:
