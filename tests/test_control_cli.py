@@ -22,6 +22,7 @@ from aiohttp import web
 
 import ragd
 from ragd.cli.render import format_bytes, format_seconds, harmless, one_line
+from ragd.cli.restart import replace_process
 from ragd.cli.search import parse_since
 from ragd.config import Settings, variable
 from ragd.errors import RagdError
@@ -494,6 +495,15 @@ def test_restart_tells_old_and_new_pid(tree: ToyTree) -> None:
     assert document == {"worker": "syncer", "old_pid": old, "new_pid": tree.pid("syncer")}
     assert document["new_pid"] != old
     assert f"pid {tree.pid('syncer')}, now " in operator_of(tree)("restart", "syncer").stdout
+
+
+def test_restart_waits_for_one_that_has_only_just_begun(tree: ToyTree) -> None:
+    """To end within startsecs counts as a failed start."""
+    tree.start()
+    wait_until(lambda: tree.info("syncer").state is ProcessState.STARTING, 20, "syncer starts")
+    old, new = replace_process(tree.settings, "syncer")
+    assert old not in (None, new)
+    assert tree.spawns("syncer") == [old, new]
 
 
 def test_restart_starts_what_is_stopped(tree: ToyTree) -> None:

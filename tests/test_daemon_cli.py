@@ -135,6 +135,27 @@ def test_an_unwritable_place_is_told(environment: dict[str, str], short_path: Pa
     assert "cannot create" in run.stderr
 
 
+FIRST_UNPRIVILEGED = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+
+WITHOUT_PRIVILEGE = """
+import ctypes, os, sys
+PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE = 24, 10
+ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, "-m", "ragd"])
+"""
+
+
+@pytest.mark.skipif(FIRST_UNPRIVILEGED <= 80, reason="anybody may listen on port 80 here")
+def test_a_privileged_port_is_told_and_nothing_started(environment: dict[str, str], short_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_PRIVILEGE]
+    run = subprocess.run(
+        command, env={**environment, "RAGD_HTTP_PORT": "80"}, cwd=short_path, capture_output=True, text=True, timeout=60
+    )
+    assert (run.returncode, run.stderr.count("\n"), run.stdout) == (73, 1, ""), run.stderr
+    assert "may not listen on port 80 - set RAGD_HTTP_PORT to one from 1024 on" in run.stderr
+    assert list(short_path.iterdir()) == []
+
+
 # deploy/supervisord.conf
 
 

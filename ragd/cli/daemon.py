@@ -16,7 +16,7 @@ import typer
 from ragd.access import protect_files
 from ragd.backup import advised
 from ragd.cli.demo import include_file, prepare_demo, refuse_demo_data, what_to_try
-from ragd.cli.launch import become_supervisord, claim_directories, require_token
+from ragd.cli.launch import become_supervisord, claim_directories, require_port, require_token
 from ragd.cli.owner import become_owner
 from ragd.cli.reload import record_settings
 from ragd.config import Settings, load_settings
@@ -119,6 +119,7 @@ def sandbox(
 def _start_tree() -> NoReturn:
     settings = load_settings()
     become_owner(settings.data_dir)
+    require_port(settings)
     if not settings.is_demo or is_system_installation():
         require_token(settings)
         refuse_demo_data(settings)

@@ -50,6 +50,23 @@ def _require_writable(directory: Path, setting: str) -> None:
         )
 
 
+def require_port(settings: Settings) -> None:
+    """Raises CannotCreateError if this user may never listen on the port. One that somebody else has now may be free
+    later: the watchdog tries again."""
+    host = settings.http_host
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, settings.http_port))
+        except PermissionError:
+            raise CannotCreateError(
+                f"user {os.geteuid()} may not listen on port {settings.http_port}",
+                hint="set RAGD_HTTP_PORT to one from 1024 on, or to 0 for none",
+            ) from None
+        except OSError:
+            return
+
+
 def lock_directory(directory: Path) -> None:
     """Take the flock on `<directory>/lock` with a descriptor that exec and children inherit.
 

@@ -42,12 +42,12 @@ def replace_process(settings: Settings, name: str, seconds: float = END_SECONDS)
     Raises UnavailableError without supervisord or without a new process in time, RagdError if the new one ends.
     """
     supervisor = SupervisorClient(settings.supervisor_socket)
-    old = _ask(supervisor, name).pid
+    deadline = time.monotonic() + seconds
+    old = _started(supervisor, name, deadline).pid
     if old is None:
         supervisor.start(name)
     else:
         supervisor.terminate(name)
-    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
         now = _ask(supervisor, name)
@@ -56,6 +56,13 @@ def replace_process(settings: Settings, name: str, seconds: float = END_SECONDS)
             return old, int(now.pid or 0)
     since = f" after pid {old}" if old else ""
     raise UnavailableError(f"no {name}{since} shows a sign of life within {seconds:g} s", hint="see `ragdctl status`")
+
+
+def _started(supervisor: SupervisorClient, name: str, deadline: float) -> ProcessInfo:
+    """The process once it is no longer in supervisord's startsecs: to end in these counts as a failed start."""
+    while (info := _ask(supervisor, name)).state is ProcessState.STARTING and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return info
 
 
 def _works(settings: Settings, info: ProcessInfo) -> bool:
