@@ -1,0 +1,98 @@
+"""Judging stored messages anew when the rule changes by which they take part in search.
+
+A message is judged when it is written (ragd/store/ingest.py). When the setting for bots, our own account or the rule
+itself is another than the one by which the store was judged, every message is judged again, a slice a transaction, and
+those that come out differently get new change numbers, so that the syncer follows. Counters remember how far that has
+come: a restart goes on, and what is done is not done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable
+
+from ragd.store.database import Queries, Row
+from ragd.text import JUDGEMENT, SearchPolicy, is_chunkable
+
+_log = logging.getLogger(__name__)
+
+SLICE = 2_000
+"""Messages a transaction: some 50 ms, in which nobody else writes."""
+
+_OWN_USER_ID = "own_user_id"
+_JUDGED = "judged_by"
+_JUDGING = "judging_by"
+_POSITION = "judged_up_to"
+
+
+class Judgement(Queries):
+    """Beside Ingest, in capture's thread for the store."""
+
+    def own_user_id(self) -> int:
+        """The user id of the bot itself; 0 before the first login."""
+        return self._counter(_OWN_USER_ID)
+
+    def set_own_user_id(self, user_id: int) -> None:
+        """Inside of a transaction."""
+        self._set(_OWN_USER_ID, user_id)
+
+    def judge_some(self, policy: SearchPolicy) -> bool:
+        """Judge the next slice by this policy; True while there is more to do. Before the first login nothing is: it
+        tells who we are, and that belongs to the rule."""
+        wanted = _fingerprint(policy)
+        if not policy.own_user_id or self._counter(_JUDGED) == wanted:
+            return False
+        with self._transaction():
+            self._begin(wanted)
+            rows = self._all(
+                "SELECT id, author_id, is_bot, type, content, extra, chunkable FROM message"
+                " WHERE id > ? AND NOT deleted AND source <> 'canary' ORDER BY id LIMIT ?",
+                self._counter(_POSITION),
+                SLICE,
+            )
+            self._change(_misjudged(policy, rows))
+            self._set(_POSITION, rows[-1][0] if rows else 0)
+            if not rows:
+                self._set(_JUDGED, wanted)
+        if not rows:
+            _log.info("every message has been judged by the rules of now")
+        return bool(rows)
+
+    def _begin(self, wanted: int) -> None:
+        if self._counter(_JUDGING) != wanted:
+            _log.info("judging anew which messages take part in search")
+            self._set(_JUDGING, wanted)
+            self._set(_POSITION, 0)
+
+    def _change(self, judged: list[tuple[bool, int]]) -> None:
+        (change,) = self._one("SELECT value FROM counter WHERE name = 'message_change'")
+        numbered = [(chunkable, change + nth, message_id) for nth, (chunkable, message_id) in enumerate(judged, 1)]
+        self._execute_many("UPDATE message SET chunkable = ?, change = ? WHERE id = ?", numbered)
+        self._execute("UPDATE counter SET value = ? WHERE name = 'message_change'", change + len(judged))
+
+    def _counter(self, name: str) -> int:
+        found = self._all("SELECT value FROM counter WHERE name = ?", name)
+        return int(found[0][0]) if found else 0
+
+    def _set(self, name: str, value: int) -> None:
+        self._execute(
+            "INSERT INTO counter (name, value) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            name,
+            value,
+        )
+
+
+def _misjudged(policy: SearchPolicy, rows: Iterable[Row]) -> list[tuple[bool, int]]:
+    judged = [
+        (message_id, bool(stored), is_chunkable(policy, author_id, bool(is_bot), kind, content, extra))
+        for message_id, author_id, is_bot, kind, content, extra, stored in rows
+    ]
+    return [(chunkable, message_id) for message_id, stored, chunkable in judged if stored != chunkable]
+
+
+def _fingerprint(policy: SearchPolicy) -> int:
+    """What stands in the counters for a policy; never 0."""
+    rule = f"{JUDGEMENT} {policy.index_bots} {policy.own_user_id}"
+    return int.from_bytes(hashlib.sha256(rule.encode()).digest()[:6]) + 1
