@@ -77,7 +77,9 @@ class SearchPolicy:
         return author_id != self.own_user_id or not author_id
 
 
-def is_chunkable(policy: SearchPolicy, author_id: int, is_bot: bool, message_type: int, content: str, extra: str) -> bool:
+def is_chunkable(
+    policy: SearchPolicy, author_id: int, is_bot: bool, message_type: int, content: str, extra: str
+) -> bool:
     """Whether a message takes part in search: conversation, by somebody who counts, and not empty."""
     return policy.hears(author_id, is_bot) and message_type in CONVERSATION and bool(searchable_text(content, extra))
 

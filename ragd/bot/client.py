@@ -247,7 +247,7 @@ class CaptureClient(commands.Bot):
 
     def _react(self, payload: ReactionPayload, emoji: discord.PartialEmoji | None, by: int) -> None:
         if payload.guild_id is not None:
-            self.journal.record(Reacted(payload.message_id, emoji and emoji_key(emoji), by))
+            self.journal.record(Reacted(payload.message_id, emoji_key(emoji) if emoji else None, by))
 
     # Health
 

@@ -116,14 +116,16 @@ def _enclosed(holder: discord.Message | discord.MessageSnapshot) -> dict[str, An
 
 
 def _attachment(file: discord.Attachment) -> Attachment:
-    optional = {
+    optional: dict[str, Any] = {
         "type": _text(file.content_type),
         "title": _text(file.title),
         "description": _text(file.description),
         "duration_seconds": file.duration,
         "spoiler": file.is_spoiler(),
     }
-    return {"id": file.id, "name": valid_text(file.filename), "size": file.size, **_said(optional)}
+    found: Attachment = {"id": file.id, "name": valid_text(file.filename), "size": file.size}
+    found.update(_said(optional))
+    return found
 
 
 def _embed(embed: discord.Embed) -> Embed:
@@ -204,8 +206,8 @@ def _reference(message: discord.Message) -> Reference | None:
     reference = message.reference
     if reference is None:
         return None
-    is_reply = reference.type is discord.MessageReferenceType.reply
-    elsewhere = _said(
+    is_reply = reference.type.value == discord.MessageReferenceType.reply.value
+    elsewhere: Reference = _said(
         {
             "channel_id": reference.channel_id != message.channel.id and reference.channel_id,
             "guild_id": message.guild and reference.guild_id != message.guild.id and reference.guild_id,
@@ -213,7 +215,8 @@ def _reference(message: discord.Message) -> Reference | None:
     )
     if is_reply and reference.message_id and not elsewhere:
         return None
-    found: Reference = {"type": "reply" if is_reply else reference.type.name, **elsewhere}
+    found: Reference = {"type": "reply" if is_reply else reference.type.name}
+    found.update(elsewhere)
     if reference.message_id:
         found["message_id"] = reference.message_id
     return found
@@ -225,7 +228,9 @@ def _poll(poll: discord.Poll | None) -> Poll | None:
     finished = poll.is_finalised()
     optional = {"multiple": poll.multiple, "expires_at": unix_ms(poll.expires_at), "finished": finished}
     answers = [_poll_answer(answer, finished) for answer in sorted(poll.answers, key=lambda answer: answer.id)]
-    return {"question": _text(poll.question), "answers": answers, **_said(optional)}
+    found: Poll = {"question": _text(poll.question), "answers": answers}
+    found.update(_said(optional))
+    return found
 
 
 def _poll_answer(answer: discord.PollAnswer, finished: bool) -> PollAnswer:
@@ -274,4 +279,3 @@ def _sorted(named: Iterable[Named]) -> list[Named]:
 def reactions_of(message: discord.Message) -> Mapping[str, int]:
     """How often each emoji stands under it."""
     return {emoji_key(reaction.emoji): reaction.count for reaction in message.reactions}
-

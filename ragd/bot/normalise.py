@@ -11,7 +11,9 @@ from ragd.bot.details import account_name, message_extra, reactions_of, unix_ms,
 from ragd.store.events import ChannelRow, MessageRow
 from ragd.store.reactions import dump_reactions
 
-MessageChannel = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
+Place = discord.TextChannel | discord.VoiceChannel | discord.StageChannel
+
+MessageChannel = Place | discord.Thread
 """Channels that hold messages."""
 
 ThreadParent = discord.TextChannel | discord.ForumChannel
@@ -72,7 +74,7 @@ def _thread_details(thread: discord.Thread) -> dict[str, Any]:
     }
 
 
-def _place_details(channel: MessageChannel | discord.ForumChannel) -> dict[str, Any]:
+def _place_details(channel: Place | discord.ForumChannel) -> dict[str, Any]:
     return {
         "nsfw": channel.nsfw,
         "tags": [valid_text(tag.name) for tag in getattr(channel, "available_tags", ())],

@@ -77,8 +77,7 @@ class Judgement(Queries):
 
     def _set(self, name: str, value: int) -> None:
         self._execute(
-            "INSERT INTO counter (name, value) VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            "INSERT INTO counter (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             name,
             value,
         )

@@ -40,8 +40,8 @@ class Channel(Model):
     deleted = BooleanField(default=False)
     threads_listed_at = BigIntegerField(default=0)
     details = TextField(default="{}")
-    """JSON, only what says something: `topic` and `nsfw` of a channel; `tags` by name, those that a forum offers or a post
-    has; `locked`, `owner_id` and `auto_archive_minutes` of a thread."""
+    """JSON, only what says something: `topic` and `nsfw` of a channel; `tags` by name, those that a forum offers or a
+    post has; `locked`, `owner_id` and `auto_archive_minutes` of a thread."""
     excluded = BooleanField(default=False)
     """Left out by RAGD_ALLOW_IDS or RAGD_DENY_IDS: not captured any more, and found by nobody."""
     imported = BooleanField(default=False)
@@ -66,13 +66,13 @@ class Message(Model):
     extra = TextField(default="{}")
     """JSON: what it carries beside its words, defined in ragd/extra.py."""
     reactions = TextField(default="{}")
-    """JSON: how often each emoji stands under it, one of a server's own as `name:id`. Apart from `extra`, for it changes
-    nothing that search reads: a change of it is no `change`."""
+    """JSON: how often each emoji stands under it, one of a server's own as `name:id`. Apart from `extra`, for it
+    changes nothing that search reads: a change of it is no `change`."""
     reply_to_id = BigIntegerField(null=True)
     edited_at = BigIntegerField(default=0)
     deleted = BooleanField(default=False)
     chunkable = BooleanField(default=False)
-    """Whether it takes part in search: not deleted, with text, by somebody who counts (`SearchPolicy` in ragd/text.py)."""
+    """Whether it takes part in search: not deleted, with text, by somebody who counts (`SearchPolicy`)."""
     source = TextField()
     received_at = BigIntegerField()
     change = BigIntegerField()
