@@ -207,7 +207,7 @@ def _reference(message: discord.Message) -> Reference | None:
     if reference is None:
         return None
     is_reply = reference.type.value == discord.MessageReferenceType.reply.value
-    elsewhere: Reference = _said(
+    elsewhere: Any = _said(
         {
             "channel_id": reference.channel_id != message.channel.id and reference.channel_id,
             "guild_id": message.guild and reference.guild_id != message.guild.id and reference.guild_id,

@@ -55,13 +55,12 @@ class Judgement(Queries):
             self._set(_POSITION, rows[-1][0] if rows else 0)
             if not rows:
                 self._set(_JUDGED, wanted)
-        if not rows:
-            _log.info("every message has been judged by the rules of now")
         return bool(rows)
 
     def _begin(self, wanted: int) -> None:
         if self._counter(_JUDGING) != wanted:
-            _log.info("judging anew which messages take part in search")
+            if self._counter(_JUDGED):
+                _log.info("which messages take part in search is judged anew")
             self._set(_JUDGING, wanted)
             self._set(_POSITION, 0)
 
