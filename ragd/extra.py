@@ -7,7 +7,8 @@ Two rules keep it comparable, for a page of Discord's is compared with what came
 
 - The same message gives the same JSON by gateway and by REST. So there are no nicknames in it (only live events have
   them), no counts, and no addresses of Discord's file store, whose signatures are made anew for every reader.
-- It changes only when the message does, or a name in it. Reactions stand in a column of their own, a poll's votes
+- It changes only when the message does, or a name in it. So there is no `tts`, which Discord leaves out of updates.
+  Reactions stand in a column of their own, a poll's votes
   appear when it is over, and how a thread that began here fares is the thread's affair.
 """
 
@@ -171,7 +172,6 @@ class Extra(TypedDict, total=False):
     stickers: list[Named]
     thread_id: int
     """The thread that began with this message; Discord gives it the message's own id."""
-    tts: bool
     webhook_id: int
 
 

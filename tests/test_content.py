@@ -147,6 +147,8 @@ def play(place: Place) -> dict[str, int]:
     control, channel, member = place.control, place.channel_id, place.member_id
     crew = int(control.change("create_role", guild_id=place.guild_id, name="crew")["id"])
     elsewhere = control.create_channel(place.guild_id, "galley")
+    # only live events have it
+    control.change("set_nick", guild_id=place.guild_id, user_id=member, nick="Bobby")
     ids: dict[str, int] = {}
     ids["words"] = place.post("plain words")
     ids["mentions"] = place.post(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,22 +37,21 @@ _FILE_STORES = ("cdn.discordapp.com", "media.discordapp.net")
 
 def message_extra(message: discord.Message) -> str:
     """What a message carries, as JSON: the same however it came."""
-    texts = [message.content, *(snapshot.content for snapshot in message.message_snapshots)]
+    # most messages carry nothing: whatever is empty is not even asked for its parts
+    flags, snapshots = message.flags.value, message.message_snapshots
     fields = {
         **_enclosed(message),
+        **(_mentioned(message) if snapshots or "<" in message.content else {}),
         "application_id": message.application_id,
-        "flags": message.flags.value,
+        "flags": flags,
         "interaction": _interaction(message),
-        "mention_channels": _channels_named(message.guild, texts),
         "mention_everyone": message.mention_everyone,
-        "mention_roles": _roles_named(message.guild, texts),
-        "mentions": _sorted(map(account, message.mentions)),
+        "mentions": message.mentions and _sorted([account(user) for user in message.mentions]),
         "pinned": message.pinned,
-        "poll": _poll(message.poll),
-        "reference": _reference(message),
-        "snapshots": [_snapshot(snapshot) for snapshot in message.message_snapshots],
-        "thread_id": message.flags.has_thread and message.id,  # not `message.thread`, which asks the cache
-        "tts": message.tts,
+        "poll": message.poll and _poll(message.poll),
+        "reference": message.reference and _reference(message, message.reference),
+        "snapshots": [_snapshot(snapshot) for snapshot in snapshots],
+        "thread_id": flags & discord.MessageFlags.has_thread.flag and message.id,  # `message.thread` asks the cache
         "webhook_id": message.webhook_id,
     }
     extra: Extra = _said(fields)
@@ -61,7 +60,7 @@ def message_extra(message: discord.Message) -> str:
 
 def valid_text(text: str) -> str:
     """Text that UTF-8 can hold: JSON may escape half of a surrogate pair, which neither SQLite nor the model takes."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def unix_ms(moment: datetime | None) -> int:
@@ -108,10 +107,10 @@ def _url(url: str | None) -> str:
 
 def _enclosed(holder: discord.Message | discord.MessageSnapshot) -> dict[str, Any]:
     return {
-        "attachments": [_attachment(file) for file in holder.attachments],
-        "components": _components(holder.components),
-        "embeds": [embed for each in holder.embeds if (embed := _embed(each))],
-        "stickers": [{"id": sticker.id, "name": valid_text(sticker.name)} for sticker in holder.stickers],
+        "attachments": holder.attachments and [_attachment(file) for file in holder.attachments],
+        "components": holder.components and _components(holder.components),
+        "embeds": holder.embeds and [embed for each in holder.embeds if (embed := _embed(each))],
+        "stickers": holder.stickers and [{"id": each.id, "name": valid_text(each.name)} for each in holder.stickers],
     }
 
 
@@ -201,11 +200,8 @@ def _snapshot(snapshot: discord.MessageSnapshot) -> Snapshot:
 # What only messages have
 
 
-def _reference(message: discord.Message) -> Reference | None:
+def _reference(message: discord.Message, reference: discord.MessageReference) -> Reference | None:
     """None for a plain reply in its own channel, which the column `reply_to_id` tells."""
-    reference = message.reference
-    if reference is None:
-        return None
     is_reply = reference.type.value == discord.MessageReferenceType.reply.value
     elsewhere: Any = _said(
         {
@@ -222,9 +218,7 @@ def _reference(message: discord.Message) -> Reference | None:
     return found
 
 
-def _poll(poll: discord.Poll | None) -> Poll | None:
-    if poll is None:
-        return None
+def _poll(poll: discord.Poll) -> Poll:
     finished = poll.is_finalised()
     optional = {"multiple": poll.multiple, "expires_at": unix_ms(poll.expires_at), "finished": finished}
     answers = [_poll_answer(answer, finished) for answer in sorted(poll.answers, key=lambda answer: answer.id)]
@@ -255,22 +249,25 @@ def _interaction(message: discord.Message) -> Interaction | None:
     return found
 
 
-def _roles_named(guild: discord.Guild | None, texts: Iterable[str]) -> list[Named]:
-    return _known(guild.get_role if guild else None, _ROLE_MENTION, texts)
+def _mentioned(message: discord.Message) -> dict[str, list[Named]]:
+    """The roles and channels that the words name, those forwarded too."""
+    texts = [message.content, *(snapshot.content for snapshot in message.message_snapshots)]
+    guild = message.guild
+    if guild is None:
+        return {}
+    return {
+        "mention_channels": _known(guild.get_channel, _CHANNEL_MENTION, texts),
+        "mention_roles": _known(guild.get_role, _ROLE_MENTION, texts),
+    }
 
 
-def _channels_named(guild: discord.Guild | None, texts: Iterable[str]) -> list[Named]:
-    return _known(guild.get_channel if guild else None, _CHANNEL_MENTION, texts)
-
-
-def _known(find: Any, mention: re.Pattern[str], texts: Iterable[str]) -> list[Named]:
+def _known(find: Callable[[int], Any], mention: re.Pattern[str], texts: Iterable[str]) -> list[Named]:
     """Those of the mentioned that exist, as the cache has them: it holds all roles and channels of a guild."""
     wanted = {int(number) for text in texts for number in mention.findall(text)}
-    found = [find(number) for number in wanted] if find else []
-    return _sorted({"id": each.id, "name": valid_text(each.name)} for each in found if each is not None)
+    return _sorted([{"id": each.id, "name": valid_text(each.name)} for each in map(find, wanted) if each is not None])
 
 
-def _sorted(named: Iterable[Named]) -> list[Named]:
+def _sorted(named: list[Named]) -> list[Named]:
     """By id, each once: their order says nothing, and is not always the same."""
     by_id: dict[int, Named] = {each["id"]: each for each in named}
     return [by_id[key] for key in sorted(by_id)]

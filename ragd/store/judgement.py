@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from ragd.store.canary import SOURCE as CANARY
 from ragd.store.database import Queries, Row
 from ragd.text import JUDGEMENT, SearchPolicy, is_chunkable
 
 _log = logging.getLogger(__name__)
 
 SLICE = 2_000
-"""Messages a transaction: some 50 ms, in which nobody else writes."""
+"""Messages at a time: some 50 ms, for which the events that come wait."""
 
 _OWN_USER_ID = "own_user_id"
 _JUDGED = "judged_by"
@@ -43,32 +44,40 @@ class Judgement(Queries):
         wanted = _fingerprint(policy)
         if not policy.own_user_id or self._counter(_JUDGED) == wanted:
             return False
+        begun = self._counter(_JUDGING) == wanted
+        if not begun and self._counter(_JUDGED):
+            _log.info("which messages take part in search is judged anew")
+        rows = self._slice(self._counter(_POSITION) if begun else 0)
+        misjudged = _misjudged(policy, rows)
         with self._transaction():
-            self._begin(wanted)
-            rows = self._all(
-                "SELECT id, author_id, is_bot, type, content, extra, chunkable FROM message"
-                " WHERE id > ? AND NOT deleted AND source <> 'canary' ORDER BY id LIMIT ?",
-                self._counter(_POSITION),
-                SLICE,
-            )
-            self._change(_misjudged(policy, rows))
+            self._change(misjudged)
+            self._set(_JUDGING, wanted)
             self._set(_POSITION, rows[-1][0] if rows else 0)
             if not rows:
                 self._set(_JUDGED, wanted)
         return bool(rows)
 
-    def _begin(self, wanted: int) -> None:
-        if self._counter(_JUDGING) != wanted:
-            if self._counter(_JUDGED):
-                _log.info("which messages take part in search is judged anew")
-            self._set(_JUDGING, wanted)
-            self._set(_POSITION, 0)
+    def _slice(self, after_id: int) -> list[Row]:
+        """Read before the transaction: most slices change nothing, and judging takes longer than writing."""
+        return self._all(
+            "SELECT id, change, chunkable, author_id, is_bot, type, content, extra FROM message"
+            " WHERE id > ? AND NOT deleted AND source <> ? ORDER BY id LIMIT ?",
+            after_id,
+            CANARY,
+            SLICE,
+        )
 
-    def _change(self, judged: list[tuple[bool, int]]) -> None:
-        (change,) = self._one("SELECT value FROM counter WHERE name = 'message_change'")
-        numbered = [(chunkable, change + nth, message_id) for nth, (chunkable, message_id) in enumerate(judged, 1)]
-        self._execute_many("UPDATE message SET chunkable = ?, change = ? WHERE id = ?", numbered)
-        self._execute("UPDATE counter SET value = ? WHERE name = 'message_change'", change + len(judged))
+    def _change(self, misjudged: Sequence[tuple[int, int, bool]]) -> None:
+        """Whoever wrote a message since it was read has judged it too: its change number is another then."""
+        (newest,) = self._one("SELECT value FROM counter WHERE name = 'message_change'")
+        self._execute_many(
+            "UPDATE message SET chunkable = ?, change = ? WHERE id = ? AND change = ?",
+            [
+                (chunkable, newest + nth, message_id, change)
+                for nth, (message_id, change, chunkable) in enumerate(misjudged, 1)
+            ],
+        )
+        self._execute("UPDATE counter SET value = ? WHERE name = 'message_change'", newest + len(misjudged))
 
     def _counter(self, name: str) -> int:
         found = self._all("SELECT value FROM counter WHERE name = ?", name)
@@ -82,12 +91,13 @@ class Judgement(Queries):
         )
 
 
-def _misjudged(policy: SearchPolicy, rows: Iterable[Row]) -> list[tuple[bool, int]]:
-    judged = [
-        (message_id, bool(stored), is_chunkable(policy, author_id, bool(is_bot), kind, content, extra))
-        for message_id, author_id, is_bot, kind, content, extra, stored in rows
-    ]
-    return [(chunkable, message_id) for message_id, stored, chunkable in judged if stored != chunkable]
+def _misjudged(policy: SearchPolicy, rows: Iterable[Row]) -> list[tuple[int, int, bool]]:
+    """Id, change number and new judgement of those that come out differently."""
+    judged = (
+        (message_id, change, bool(stored), is_chunkable(policy, author_id, bool(is_bot), *words))
+        for message_id, change, stored, author_id, is_bot, *words in rows
+    )
+    return [(message_id, change, chunkable) for message_id, change, stored, chunkable in judged if stored != chunkable]
 
 
 def _fingerprint(policy: SearchPolicy) -> int:

@@ -18,6 +18,8 @@ NONE = "{}"
 
 def dump_reactions(counts: Mapping[str, int]) -> str:
     """As the column has it: those that are there, in an order of our own."""
+    if not counts:
+        return NONE
     present = {emoji: count for emoji, count in counts.items() if count > 0}
     return orjson.dumps(present, option=orjson.OPT_SORT_KEYS).decode()
 

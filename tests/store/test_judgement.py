@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from ragd.store import Ingest, Store, judgement
-from ragd.store.events import Deleted, LoggedIn, Posted
+from ragd.store.database import Row
+from ragd.store.events import Deleted, Edited, LoggedIn, Posted
+from ragd.text import SearchPolicy
 from tests.store.factories import CHANNEL, GUILD, at, message
 
 OWN, OTHER_BOT, PERSON = 7, 8, 9
@@ -97,6 +99,24 @@ def test_messages_written_meanwhile_are_judged_by_the_rule_of_now(store: Store) 
     judge_all(ingest)
     assert heard(store) == {PERSON, OTHER_BOT}
     assert store._one("SELECT count(*) FROM message WHERE chunkable")[0] == 12
+
+
+def test_an_edit_between_reading_and_writing_is_not_overwritten(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judgement, "SLICE", 100)
+    ingest = store.ingest()
+    ingest.apply([LoggedIn(OWN)])
+    talk(ingest)
+    judge = judgement._misjudged
+
+    def meanwhile(policy: SearchPolicy, rows: Sequence[Row]) -> list[tuple[int, int, bool]]:
+        misjudged = judge(policy, rows)
+        store.ingest(index_bots=True).apply([Edited(message(at(1), "", author_id=OTHER_BOT, is_bot=True, edited_at=5))])
+        return misjudged
+
+    monkeypatch.setattr(judgement, "_misjudged", meanwhile)
+    judge_all(store.ingest(index_bots=True))
+    assert store._one("SELECT chunkable FROM message WHERE id = ?", at(1))[0] == 0, "it says nothing any more"
+    assert heard(store) == {PERSON, OTHER_BOT}
 
 
 def test_before_the_first_login_no_bot_takes_part_for_it_may_be_us(store: Store) -> None:
