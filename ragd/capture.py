@@ -94,10 +94,11 @@ class Capture:
     async def _write_once(self, stop: asyncio.Event) -> None:
         assert self._ingest is not None
         ingest = self._ingest
+        wait_seconds = 0.0 if ingest.judges else self._settings.heartbeat_seconds / 2
         try:
-            await self._journal.write_next(
-                lambda events: self._in_thread(lambda: ingest.apply(events)), self._settings.heartbeat_seconds / 2
-            )
+            await self._journal.write_next(lambda events: self._in_thread(lambda: ingest.apply(events)), wait_seconds)
+            if ingest.judges:
+                await self._in_thread(ingest.judge_some)
         except TransientError as error:
             self._pulse.enter("degraded", str(error))
             await wait_for_stop(stop, COMMIT_RETRY_SECONDS)
@@ -153,7 +154,7 @@ class Capture:
         # FULL: an event counts as captured only when a power cut cannot take it back.
         settings = self._settings
         self._store = Store.open(settings.database_path, durability="FULL", busy_seconds=settings.busy_seconds)
-        self._ingest = self._store.ingest()
+        self._ingest = self._store.ingest(index_bots=settings.index_bots)
 
     async def _holes(self) -> list[Hole]:
         store = self._opened()

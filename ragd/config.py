@@ -152,6 +152,11 @@ class Settings(BaseSettings):
         validation_alias="RAGD_RECONCILE_HOURS",
         description="How much recent history is re-read after a break to find offline edits and deletes, in hours.",
     )
+    index_bots: bool = Field(
+        False,
+        validation_alias="RAGD_INDEX_BOTS",
+        description="Whether messages of other bots and of webhooks take part in search; ragd's own never do.",
+    )
     heartbeat_seconds: float = Field(
         1.0,
         gt=0,

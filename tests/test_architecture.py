@@ -19,7 +19,7 @@ LAYERS = (
     (
         "errors",
         "snowflake",
-        "text",
+        "extra",
         "answers",
         "restarts",
         "notify",
@@ -29,7 +29,7 @@ LAYERS = (
         "settings_files",
         "sender",
     ),
-    ("config", "heartbeat", "alerts", "httpd"),
+    ("config", "heartbeat", "alerts", "httpd", "text"),
     ("log", "store", "chunking", "embedding", "index", "worker", "supervision", "search_client", "notices", "crashes"),
     ("search", "health", "liveness", "store_link", "soundness", "backup"),
     ("keeper", "status", "metrics"),
@@ -45,7 +45,7 @@ LAYERS = (
 
 ENTRY_POINTS = ("capture", "syncer", "searcher", "watchdog")
 
-LEAVES = ("errors", "config", "log", "snowflake", "heartbeat", "text")
+LEAVES = ("errors", "config", "log", "snowflake", "heartbeat", "extra")
 
 FOREIGN = {
     "capture": {"onnxruntime", "hnswlib", "tokenizers"},

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
 
 import aiohttp
 import discord
@@ -24,7 +25,7 @@ from ragd.bot.normalise import (
 from ragd.errors import ConfigError
 from ragd.snowflake import from_unix_seconds
 from ragd.store.coverage import FIRST_ID, Hole
-from ragd.store.events import ChannelGone, ChannelRow, ChannelsSeen, PageRead, ThreadsListed
+from ragd.store.events import ChannelGone, ChannelsSeen, PageRead, ThreadsListed
 
 _log = logging.getLogger(__name__)
 
@@ -177,10 +178,8 @@ class Backfill:
 
     async def _unreadable(self, channel: MessageChannel) -> None:
         _log.info("channel %d is not readable for the bot", channel.id)
-        row = channel_row(channel)
-        await self._journal.commit(
-            ChannelsSeen([ChannelRow(row.id, row.guild_id, row.parent_id, row.type, row.name, 0, readable=False)])
-        )
+        row = replace(channel_row(channel), last_message_id=0, readable=False, archived=False)
+        await self._journal.commit(ChannelsSeen([row]))
 
     # What happened offline to messages we had
 

@@ -12,13 +12,25 @@ import discord
 from discord.ext import commands
 
 from ragd.bot.backfill import Backfill
+from ragd.bot.details import emoji_key
 from ragd.bot.journal import Journal
 from ragd.bot.normalise import AnyChannel, MessageChannel, channel_row, guild_channels, message_row
 from ragd.heartbeat import Counter
-from ragd.store.events import ChannelGone, ChannelsSeen, Deleted, Edited, GuildSeen, Posted, SessionBroken
+from ragd.store.events import (
+    ChannelGone,
+    ChannelsSeen,
+    Deleted,
+    Edited,
+    GuildSeen,
+    LoggedIn,
+    Posted,
+    Reacted,
+    SessionBroken,
+)
 
 _log = logging.getLogger(__name__)
 
+ReactionPayload = discord.RawReactionActionEvent | discord.RawReactionClearEvent | discord.RawReactionClearEmojiEvent
 
 IDENTIFIES_KEPT = 10
 """IDENTIFYs of a day that are not touched: for a person who has mended what used up the others."""
@@ -32,6 +44,7 @@ def capture_intents() -> discord.Intents:
     intents = discord.Intents.none()
     intents.guilds = True
     intents.guild_messages = True
+    intents.guild_reactions = True
     intents.message_content = True
     return intents
 
@@ -67,6 +80,8 @@ class CaptureClient(commands.Bot):
 
     async def on_connect(self) -> None:
         """READY: a new session, so whatever came between the last one and this one was missed."""
+        if self.user is not None:
+            self.journal.record(LoggedIn(self.user.id))
         self.journal.record(SessionBroken())
         self._announced.clear()
         self._connected = True
@@ -215,6 +230,24 @@ class CaptureClient(commands.Bot):
     async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
         if payload.guild_id is not None:
             self.journal.record(Deleted(payload.guild_id, payload.channel_id, sorted(payload.message_ids)))
+
+    # Reactions
+
+    async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
+        self._react(payload, payload.emoji, 1)
+
+    async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
+        self._react(payload, payload.emoji, -1)
+
+    async def on_raw_reaction_clear_emoji(self, payload: discord.RawReactionClearEmojiEvent) -> None:
+        self._react(payload, payload.emoji, 0)
+
+    async def on_raw_reaction_clear(self, payload: discord.RawReactionClearEvent) -> None:
+        self._react(payload, None, 0)
+
+    def _react(self, payload: ReactionPayload, emoji: discord.PartialEmoji | None, by: int) -> None:
+        if payload.guild_id is not None:
+            self.journal.record(Reacted(payload.message_id, emoji_key(emoji) if emoji else None, by))
 
     # Health
 

@@ -7,9 +7,13 @@ from typing import Any
 import discord
 import orjson
 
+from ragd.bot.details import account_name, message_extra, reactions_of, unix_ms, valid_text
 from ragd.store.events import ChannelRow, MessageRow
+from ragd.store.reactions import dump_reactions
 
-MessageChannel = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
+Place = discord.TextChannel | discord.VoiceChannel | discord.StageChannel
+
+MessageChannel = Place | discord.Thread
 """Channels that hold messages."""
 
 ThreadParent = discord.TextChannel | discord.ForumChannel
@@ -19,7 +23,7 @@ AnyChannel = MessageChannel | discord.ForumChannel
 
 
 def message_row(message: discord.Message, guild_id: int) -> MessageRow:
-    """A message as the store keeps it. Webhooks count as bots."""
+    """A message as the store keeps it, the same by gateway and by REST. Webhooks count as bots."""
     reply = message.reference
     if reply and reply.type is not discord.MessageReferenceType.reply:
         reply = None
@@ -28,44 +32,15 @@ def message_row(message: discord.Message, guild_id: int) -> MessageRow:
         guild_id=guild_id,
         channel_id=message.channel.id,
         author_id=message.author.id,
-        author_name=valid_text(message.author.display_name),
+        author_name=account_name(message.author),
         is_bot=message.author.bot or message.webhook_id is not None,
         type=message.type.value,
         content=valid_text(message.content),
-        extra=_extra(message),
+        extra=message_extra(message),
         reply_to_id=reply.message_id if reply else None,
-        edited_at=int(message.edited_at.timestamp() * 1000) if message.edited_at else 0,
+        edited_at=unix_ms(message.edited_at),
+        reactions=dump_reactions(reactions_of(message)),
     )
-
-
-def valid_text(text: str) -> str:
-    """Text that UTF-8 can hold: JSON may escape half of a surrogate pair, which neither SQLite nor the model takes."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _extra(message: discord.Message) -> str:
-    """JSON of what is not words: only what is there, in an order that does not depend on Discord's."""
-    details: dict[str, Any] = {}
-    if message.attachments:
-        details["attachments"] = [
-            {"id": file.id, "name": valid_text(file.filename), "type": file.content_type, "size": file.size}
-            for file in message.attachments
-        ]
-    if message.embeds:
-        details["embeds"] = [_embed(embed) for embed in message.embeds]
-    if message.mentions:
-        details["mentions"] = [
-            {"id": user.id, "name": valid_text(user.display_name)}
-            for user in sorted(message.mentions, key=lambda user: user.id)
-        ]
-    if message.stickers:
-        details["stickers"] = [valid_text(sticker.name) for sticker in message.stickers]
-    return orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _embed(embed: discord.Embed) -> dict[str, str]:
-    fields = {"title": embed.title, "description": embed.description, "url": embed.url}
-    return {name: valid_text(value) for name, value in fields.items() if value}
 
 
 def channel_row(channel: AnyChannel) -> ChannelRow:
@@ -79,7 +54,32 @@ def channel_row(channel: AnyChannel) -> ChannelRow:
         last_message_id=last_id(channel),
         readable=can_read(channel),
         archived=isinstance(channel, discord.Thread) and channel.archived,
+        details=channel_details(channel),
     )
+
+
+def channel_details(channel: AnyChannel) -> str:
+    """JSON of what is worth knowing of a channel, only what says something; see `Channel.details` in the models."""
+    details = _thread_details(channel) if isinstance(channel, discord.Thread) else _place_details(channel)
+    told = {key: value for key, value in details.items() if value}
+    return orjson.dumps(told, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _thread_details(thread: discord.Thread) -> dict[str, Any]:
+    return {
+        "auto_archive_minutes": thread.auto_archive_duration,
+        "locked": thread.locked,
+        "owner_id": thread.owner_id,
+        "tags": [valid_text(tag.name) for tag in thread.applied_tags],
+    }
+
+
+def _place_details(channel: Place | discord.ForumChannel) -> dict[str, Any]:
+    return {
+        "nsfw": channel.nsfw,
+        "tags": [valid_text(tag.name) for tag in getattr(channel, "available_tags", ())],
+        "topic": valid_text(getattr(channel, "topic", None) or ""),
+    }
 
 
 def last_id(channel: object) -> int:

@@ -47,6 +47,7 @@ READERS: Mapping[str, frozenset[str]] = {
         "RAGD_MODEL_DIR": "syncer searcher",
         "RAGD_EMBED_THREADS": "syncer",
         "RAGD_RECONCILE_HOURS": "capture",
+        "RAGD_INDEX_BOTS": "capture",
         "RAGD_STALE_SECONDS": "capture watchdog",
         "RAGD_DEAF_SECONDS": "capture watchdog",
         "RAGD_DISCORD_API_URL": "capture",

@@ -213,6 +213,10 @@ class ControlClient:
         """See `World.react`."""
         self.change("react", message_id=message_id, user_id=user_id, emoji=emoji)
 
+    def forward(self, channel_id: int, author_id: int, message_id: int) -> int:
+        """See `World.forward`."""
+        return self._make("forward", channel_id=channel_id, author_id=author_id, message_id=message_id)
+
     # -- asking the bot
 
     def run_command(

@@ -50,6 +50,7 @@ class MessageFlags(IntFlag):
     HAS_THREAD = 1 << 5
     EPHEMERAL = 1 << 6
     LOADING = 1 << 7
+    HAS_SNAPSHOT = 1 << 14
 
 
 class Intents(IntFlag):
@@ -250,6 +251,8 @@ class MessageParts:
     webhook_name: str | None = None
     application_id: int | None = None
     interaction_metadata: Payload | None = None
+    snapshots: Sequence[Payload] = ()
+    """Of a forward: the messages as they were."""
     reactions: dict[str, Reaction] = field(default_factory=dict)
     """By emoji key: the name of a standard emoji, `name:id` of a custom one."""
 

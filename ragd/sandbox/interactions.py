@@ -105,8 +105,10 @@ def _resolved_entries(world: WorldState, guild_id: int | None, kind: str, key: i
 
 
 def interaction_metadata_payload(world: WorldState, interaction: Interaction) -> Payload:
-    """The `interaction_metadata` that answers carry."""
+    """The `interaction_metadata` that answers carry; `name` for commands."""
+    name = {"name": str(interaction.data["name"])} if interaction.kind == InteractionKind.COMMAND else {}
     return {
+        **name,
         "id": str(interaction.id),
         "type": int(interaction.kind),
         "user": payloads.user_payload(world.user(interaction.user_id)),

@@ -60,6 +60,7 @@ __all__ = [
     "partial_member_payload",
     "reaction_payload",
     "role_payload",
+    "snapshot_payload",
     "tag_payload",
     "thread_member_payload",
     "thread_members_update_payload",
@@ -218,7 +219,9 @@ def message_payload(world: WorldState, message: Message, *, viewer_id: int | Non
     if parts.application_id is not None:
         payload["application_id"] = str(parts.application_id)
     if parts.interaction_metadata is not None:
-        payload["interaction_metadata"] = parts.interaction_metadata
+        payload |= _origin_payload(parts.interaction_metadata)
+    if parts.snapshots:
+        payload["message_snapshots"] = [{"message": snapshot} for snapshot in parts.snapshots]
     thread = world.channels.get(message.id)
     if thread is not None and thread.thread is not None and thread.id != message.channel_id:
         payload["thread"] = thread_payload(thread, thread.thread)
@@ -230,16 +233,33 @@ def message_payload(world: WorldState, message: Message, *, viewer_id: int | Non
 def _reference_payload(world: WorldState, message: Message, reply_to: tuple[int, int], depth: int) -> Payload:
     channel_id, message_id = reply_to
     channel = world.channels.get(channel_id) or world.channels[message.channel_id]
-    reference: Payload = {"type": 0, "channel_id": str(channel_id)}
+    is_forward = bool(message.parts.snapshots)
+    reference: Payload = {"type": int(is_forward), "channel_id": str(channel_id)}
     if message_id:
         reference["message_id"] = str(message_id)
     if channel.guild_id is not None:
         reference["guild_id"] = str(channel.guild_id)
     payload: Payload = {"message_reference": reference}
-    if depth > 0 and message_id:
+    if depth > 0 and message_id and not is_forward:
         target = world.messages.get(message_id)
         payload["referenced_message"] = None if target is None else message_payload(world, target, depth=depth - 1)
     return payload
+
+
+def _origin_payload(metadata: Payload) -> Payload:
+    """What a bot's message answers, in both fields: Discord calls the older one deprecated and still sends it."""
+    if "name" not in metadata:
+        return {"interaction_metadata": metadata}
+    older = {key: metadata[key] for key in ("id", "type", "name", "user")}
+    return {"interaction_metadata": metadata, "interaction": older}
+
+
+def snapshot_payload(world: WorldState, message: Message) -> Payload:
+    """A message as forwards of it show it: its author is not told."""
+    whole = message_payload(world, message, depth=0)
+    kept = ("type", "content", "embeds", "attachments", "timestamp", "edited_timestamp", "flags", "mentions")
+    more = ("mention_roles", "sticker_items", "components")
+    return {key: whole[key] for key in (*kept, *more) if key in whole}
 
 
 def author_payload(world: WorldState, message: Message) -> Payload:

@@ -46,6 +46,7 @@ class PartFields(TypedDict, total=False):
     webhook_name: str | None
     application_id: int | None
     interaction_metadata: Payload | None
+    snapshots: Sequence[Payload]
 
 
 class MessageChanges(TypedDict, total=False):
@@ -94,6 +95,18 @@ class MessageActions(ChannelActions):
         message.mentions = self._with_replied(found, reply_to if ping_reply else None)
         self._store(channel, message)
         return message
+
+    def forward(self, channel_id: int, author_id: int, message_id: int, *, at_ms: int | None = None) -> Message:
+        """Forward a message to a channel, as it is now: later edits and its deletion do not show there."""
+        source = self.message(message_id)
+        return self.post(
+            channel_id,
+            author_id,
+            reference=(source.channel_id, source.id),
+            flags=MessageFlags.HAS_SNAPSHOT,
+            at_ms=at_ms,
+            snapshots=[payloads.snapshot_payload(self, source)],
+        )
 
     def _open_channel(self, channel_id: int, *, silent_history: bool) -> Channel:
         channel = self.channel(channel_id)
@@ -246,6 +259,20 @@ class MessageActions(ChannelActions):
             del message.parts.reactions[emoji]
         self._emit_reaction("MESSAGE_REACTION_REMOVE", message, user_id, reaction.emoji)
 
+    def clear_reactions(self, message_id: int, emoji: str | None = None) -> None:
+        """A moderator takes all reactions away, or all of one emoji."""
+        message = self.message(message_id)
+        channel = self.channel(message.channel_id)
+        data: Payload = {"message_id": str(message_id), **_place(channel)}
+        if emoji is None:
+            message.own_parts().reactions.clear()
+            self._emit_reactions("MESSAGE_REACTION_REMOVE_ALL", channel, data)
+            return
+        reaction = message.own_parts().reactions.pop(emoji, None)
+        if reaction is None:
+            raise UnknownEntityError("reaction", emoji)
+        self._emit_reactions("MESSAGE_REACTION_REMOVE_EMOJI", channel, {**data, "emoji": reaction.emoji})
+
     # -- events
 
     def _emit_message(self, name: str, message: Message) -> None:
@@ -276,6 +303,9 @@ class MessageActions(ChannelActions):
             member = self.guild(channel.guild_id).members.get(user_id)
             if member is not None:
                 data["member"] = payloads.member_payload(self, member)
+        self._emit_reactions(name, channel, data)
+
+    def _emit_reactions(self, name: str, channel: Channel, data: Payload) -> None:
         intent = Intents.GUILD_MESSAGE_REACTIONS if channel.guild_id else Intents.DIRECT_MESSAGE_REACTIONS
         self.emit(name, lambda: data, guild_id=channel.guild_id, channel_id=channel.id, intent=intent)
 

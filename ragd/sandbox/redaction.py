@@ -14,7 +14,7 @@ _NESTED = ("referenced_message",)
 
 
 def redacted(message: Mapping[str, Any], bot_id: int) -> Payload:
-    """A copy of a guild message's payload with content, embeds, attachments, components and poll taken out.
+    """A copy of a guild message's payload with content, embeds, attachments, components, poll and forwards taken out.
 
     Messages by the bot and messages that mention it stay whole; the message replied to is judged by itself.
     """
@@ -24,6 +24,7 @@ def redacted(message: Mapping[str, Any], bot_id: int) -> Payload:
     if not kept:
         copy |= {"content": "", "embeds": [], "attachments": [], "components": []}
         copy.pop("poll", None)
+        copy.pop("message_snapshots", None)
     for name in _NESTED:
         if copy.get(name):
             copy[name] = redacted(copy[name], bot_id)

@@ -77,9 +77,9 @@ class Store(Queries):
         """Open for reading. Raises UnavailableError when there is nothing to read."""
         return cls(open_database(path, read_only=True))
 
-    def ingest(self) -> Ingest:
-        """The writer of messages and coverage; capture alone has one."""
-        return Ingest(self._database)
+    def ingest(self, *, index_bots: bool = False) -> Ingest:
+        """The writer of messages and coverage; capture alone has one. `index_bots`: see `SearchPolicy`."""
+        return Ingest(self._database, index_bots=index_bots)
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -99,6 +99,7 @@ class Store(Queries):
                     row.last_message_id,
                     row.readable,
                     row.archived,
+                    row.details,
                 )
                 for row in rows
             ]

@@ -11,7 +11,10 @@ Source = Literal["gateway", "rest"]
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """One message as Discord shows it; `extra` is JSON (see ragd/text.py), `edited_at` Unix ms or 0."""
+    """One message as Discord shows it; `extra` is JSON (see ragd/extra.py), `edited_at` Unix ms or 0.
+
+    `reactions` is JSON too, and counts when the message is new, or when it comes with a page.
+    """
 
     id: int
     guild_id: int
@@ -24,11 +27,12 @@ class MessageRow:
     extra: str = "{}"
     reply_to_id: int | None = None
     edited_at: int = 0
+    reactions: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelRow:
-    """A channel or thread; `last_message_id` 0 when it has none."""
+    """A channel or thread; `last_message_id` 0 when it has none, `details` JSON (see models.py)."""
 
     id: int
     guild_id: int
@@ -38,11 +42,19 @@ class ChannelRow:
     last_message_id: int = 0
     readable: bool = True
     archived: bool = False
+    details: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
 class SessionBroken:
     """The gateway's stream has a gap from here on: nothing live proves anything until a ChannelsSeen."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """Who we are, by our user id: said at the begin of every session."""
+
+    user_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,16 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True)
+class Reacted:
+    """A change of the reactions under a message: so many more of an emoji (fewer: negative), or with 0 none any more;
+    without an emoji, none of any."""
+
+    message_id: int
+    emoji: str | None
+    by: int
+
+
+@dataclass(frozen=True, slots=True)
 class PageRead:
     """One answer of REST: all messages of the channel with start_id <= id <= end_id, there are no others."""
 
@@ -105,4 +127,16 @@ class ThreadsListed:
     at: int
 
 
-Event = SessionBroken | GuildSeen | ChannelsSeen | Posted | Edited | Deleted | PageRead | ChannelGone | ThreadsListed
+Event = (
+    SessionBroken
+    | LoggedIn
+    | GuildSeen
+    | ChannelsSeen
+    | Posted
+    | Edited
+    | Deleted
+    | Reacted
+    | PageRead
+    | ChannelGone
+    | ThreadsListed
+)

@@ -21,21 +21,25 @@ from ragd.store.events import (
     Edited,
     Event,
     GuildSeen,
+    LoggedIn,
     MessageRow,
     PageRead,
     Posted,
+    Reacted,
     SessionBroken,
     ThreadsListed,
 )
+from ragd.store.judgement import Judgement
 from ragd.store.models import Channel, Guild
-from ragd.text import is_chunkable
+from ragd.store.reactions import ReactionStore
+from ragd.text import SearchPolicy, is_chunkable
 
 _TOMBSTONE_SLICE = 5_000
 
 _UPSERT = """
 INSERT INTO message (id, guild_id, channel_id, author_id, author_name, is_bot, type, content, extra, reply_to_id,
-                     edited_at, chunkable, source, received_at, change)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                     edited_at, reactions, chunkable, source, received_at, change)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     content = excluded.content, extra = excluded.extra, edited_at = excluded.edited_at,
     chunkable = excluded.chunkable, change = excluded.change
@@ -50,7 +54,7 @@ WHERE NOT message.deleted
 _TOMBSTONE = """
 INSERT INTO message (id, guild_id, channel_id, deleted, source, received_at, change) VALUES (?, ?, ?, 1, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
-    deleted = 1, chunkable = 0, content = '', extra = '{}', author_name = '', change = excluded.change
+    deleted = 1, chunkable = 0, content = '', extra = '{}', reactions = '{}', author_name = '', change = excluded.change
 WHERE NOT message.deleted
 """
 
@@ -62,9 +66,13 @@ class Ingest(Queries):
     session. That memory is lost with the process, on purpose: the next session has to prove itself anew.
     """
 
-    def __init__(self, database: APSWDatabase) -> None:
+    def __init__(self, database: APSWDatabase, *, index_bots: bool = False) -> None:
         super().__init__(database)
         self._live_from: dict[int, int] = {}
+        self._judgement = Judgement(database)
+        self._policy = SearchPolicy(index_bots, self._judgement.own_user_id())
+        self.judges = True
+        """Whether stored messages may have to be judged anew: then `judge_some` is to be called."""
         self.totals: Tally[str] = Tally()
         """Since the process started: `posted`, `edited`, `deleted`, `pages`, `backfilled`."""
 
@@ -73,19 +81,27 @@ class Ingest(Queries):
 
         Raises TransientError when the database is locked or full: the caller keeps the batch and tries again.
         """
-        batch = _Batch(self._database, dict(self._live_from))
+        batch = _Batch(self._database, dict(self._live_from), self._policy)
         with self._transaction():
             batch.run(events)
         self._live_from = batch.live_from
+        self.judges = self.judges or batch.policy != self._policy
+        self._policy = batch.policy
         self.totals.update(batch.totals)
+
+    def judge_some(self) -> None:
+        """Let the next stored messages take part in search, or not, by the rules of now. Raises TransientError."""
+        self.judges = self._judgement.judge_some(self._policy)
 
 
 class _Batch(Queries):
     """One transaction's work; its memory becomes Ingest's only when the commit succeeded."""
 
-    def __init__(self, database: APSWDatabase, live_from: dict[int, int]) -> None:
+    def __init__(self, database: APSWDatabase, live_from: dict[int, int], policy: SearchPolicy) -> None:
         super().__init__(database)
         self._coverage = CoverageStore(database)
+        self._reactions = ReactionStore(database)
+        self.policy = policy
         self.live_from = live_from
         self.totals: Tally[str] = Tally()
         self._now_ms = time.time_ns() // 1_000_000
@@ -93,11 +109,13 @@ class _Batch(Queries):
         self._newest: dict[int, int] = {}
         self._handlers: dict[type, Callable[[list[Any]], None]] = {
             SessionBroken: self._session_broken,
+            LoggedIn: self._logged_in,
             GuildSeen: self._guilds_seen,
             ChannelsSeen: self._channels_seen,
             Posted: self._posted,
             Edited: self._edited,
             Deleted: self._deleted,
+            Reacted: self._reactions.apply,
             PageRead: self._pages_read,
             ChannelGone: self._channels_gone,
             ThreadsListed: self._threads_listed,
@@ -117,6 +135,10 @@ class _Batch(Queries):
     def _session_broken(self, _events: list[SessionBroken]) -> None:
         self._extend_live()
         self.live_from.clear()
+
+    def _logged_in(self, events: list[LoggedIn]) -> None:
+        self.policy = SearchPolicy(self.policy.index_bots, events[-1].user_id)
+        Judgement(self._database).set_own_user_id(self.policy.own_user_id)
 
     def _guilds_seen(self, events: list[GuildSeen]) -> None:
         for event in events:
@@ -148,22 +170,25 @@ class _Batch(Queries):
 
     def _pages_read(self, events: list[PageRead]) -> None:
         for page in events:
-            self._bury_vanished(page)
+            stored = self._stored(page)
+            vanished = stored.keys() - {row.id for row in page.rows}
+            self._bury(page.guild_id, page.channel_id, sorted(vanished), "rest")
             self._upsert(page.rows, "rest")
+            self._reactions.state(page.rows, stored)
             self._coverage.add_interval(page.channel_id, page.start_id, page.end_id, "rest")
             self.totals["pages"] += 1
             self.totals["backfilled"] += len(page.rows)
 
-    def _bury_vanished(self, page: PageRead) -> None:
-        """What the store has in the page's range and Discord has not was deleted while nobody listened."""
-        stored = self._all(
-            "SELECT id FROM message WHERE channel_id = ? AND id BETWEEN ? AND ? AND NOT deleted",
-            page.channel_id,
-            page.start_id,
-            page.end_id,
+    def _stored(self, page: PageRead) -> dict[int, str]:
+        """Reactions by message that the store has in the page's range. What Discord has not was deleted meanwhile."""
+        return dict(
+            self._all(
+                "SELECT id, reactions FROM message WHERE channel_id = ? AND id BETWEEN ? AND ? AND NOT deleted",
+                page.channel_id,
+                page.start_id,
+                page.end_id,
+            )
         )
-        vanished = {row[0] for row in stored} - {row.id for row in page.rows}
-        self._bury(page.guild_id, page.channel_id, sorted(vanished), "rest")
 
     def _channels_gone(self, events: list[ChannelGone]) -> None:
         for event in events:
@@ -203,7 +228,8 @@ class _Batch(Queries):
                     row.extra,
                     row.reply_to_id,
                     row.edited_at,
-                    is_chunkable(row.type, row.is_bot, row.content, row.extra),
+                    row.reactions,
+                    is_chunkable(self.policy, row.author_id, row.is_bot, row.type, row.content, row.extra),
                     source,
                     self._now_ms,
                     self._next_change(),
@@ -242,6 +268,7 @@ class _Batch(Queries):
             last_message_id=channel.last_message_id,
             readable=channel.readable,
             archived=channel.archived,
+            details=channel.details,
         ).on_conflict(
             conflict_target=[Channel.id],
             update={
@@ -251,6 +278,7 @@ class _Batch(Queries):
                 Channel.last_message_id: fn.max(Channel.last_message_id, EXCLUDED.last_message_id),
                 Channel.readable: EXCLUDED.readable,
                 Channel.archived: EXCLUDED.archived,
+                Channel.details: EXCLUDED.details,
                 Channel.deleted: False,
             },
         ).execute(self._database)

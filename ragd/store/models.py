@@ -40,7 +40,8 @@ class Channel(Model):
     deleted = BooleanField(default=False)
     threads_listed_at = BigIntegerField(default=0)
     details = TextField(default="{}")
-    """JSON: topic, a forum post's tags, whether a thread is locked."""
+    """JSON, only what says something: `topic` and `nsfw` of a channel; `tags` by name, those that a forum offers or a
+    post has; `locked`, `owner_id` and `auto_archive_minutes` of a thread."""
     excluded = BooleanField(default=False)
     """Left out by RAGD_ALLOW_IDS or RAGD_DENY_IDS: not captured any more, and found by nobody."""
     imported = BooleanField(default=False)
@@ -63,14 +64,15 @@ class Message(Model):
     type = IntegerField(default=0)
     content = TextField(default="")
     extra = TextField(default="{}")
-    """JSON: attachments, embeds, mentions, stickers (see ragd/text.py)."""
+    """JSON: what it carries beside its words, defined in ragd/extra.py."""
     reactions = TextField(default="{}")
-    """JSON: how often each emoji stands under it. Apart from `extra`, for it changes nothing that search reads."""
+    """JSON: how often each emoji stands under it, one of a server's own as `name:id`. Apart from `extra`, for it
+    changes nothing that search reads: a change of it is no `change`."""
     reply_to_id = BigIntegerField(null=True)
     edited_at = BigIntegerField(default=0)
     deleted = BooleanField(default=False)
     chunkable = BooleanField(default=False)
-    """Whether it takes part in search: not deleted, written by a person, with text."""
+    """Whether it takes part in search: not deleted, with text, by somebody who counts (`SearchPolicy`)."""
     source = TextField()
     received_at = BigIntegerField()
     change = BigIntegerField()

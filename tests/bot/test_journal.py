@@ -12,8 +12,8 @@ import pytest
 
 from ragd.bot import journal as journal_module
 from ragd.bot import spool as spool_module
+from ragd.bot.details import valid_text
 from ragd.bot.journal import Journal
-from ragd.bot.normalise import valid_text
 from ragd.bot.spool import Spool
 from ragd.errors import TransientError
 from ragd.store.events import (
@@ -23,8 +23,10 @@ from ragd.store.events import (
     Edited,
     Event,
     GuildSeen,
+    LoggedIn,
     PageRead,
     Posted,
+    Reacted,
     SessionBroken,
     ThreadsListed,
 )
@@ -32,11 +34,14 @@ from tests.store.factories import at, channel, message
 
 ALL_KINDS: list[Event] = [
     SessionBroken(),
+    LoggedIn(77),
     GuildSeen(1, "g"),
     ChannelsSeen([channel(at(1)), channel(id=11, archived=True)]),
     Posted(message(at(1), "caf\u00e9\nand more", reply_to_id=5)),
     Edited(message(at(1), "edited", edited_at=7, extra='{"stickers":["wave"]}')),
     Deleted(1, 10, [at(1), at(2)]),
+    Reacted(at(1), "party:5", -1),
+    Reacted(at(1), None, 0),
     PageRead(1, 10, 1, at(3), [message(at(2)), message(at(3))]),
     ChannelGone(10),
     ThreadsListed(10, 123),

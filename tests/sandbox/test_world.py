@@ -9,6 +9,7 @@ from sandbox_clients import Scene, make_scene
 
 from ragd.sandbox import payloads
 from ragd.sandbox.entities import ChannelType, Event, Intents, MessageFlags, MessageType, OverwriteTarget
+from ragd.sandbox.redaction import redacted
 from ragd.sandbox.snowflake import iso, parse_iso, snowflake_at, snowflake_ms
 from ragd.sandbox.world import UnknownEntityError, World, WorldRuleError
 
@@ -134,6 +135,39 @@ def test_reactions_count_and_go(world: World, scene: Scene, heard: list[Event]) 
     world.unreact(message.id, scene.member.id, "party:99")
     assert "reactions" not in payloads.message_payload(world, message)
     assert names(heard).count("MESSAGE_REACTION_ADD") == 2
+
+
+def test_a_moderator_clears_reactions(world: World, scene: Scene, heard: list[Event]) -> None:
+    message = world.post(scene.channel.id, scene.owner.id, "x")
+    for emoji in ("👍", "party:99", "⭐"):
+        world.react(message.id, scene.member.id, emoji)
+    world.clear_reactions(message.id, "party:99")
+    assert heard[-1].data["emoji"] == {"id": "99", "name": "party"}
+    assert list(message.parts.reactions) == ["👍", "⭐"]
+    with pytest.raises(UnknownEntityError, match="party"):
+        world.clear_reactions(message.id, "party:99")
+    world.clear_reactions(message.id)
+    assert not message.parts.reactions
+    assert names(heard)[-2:] == ["MESSAGE_REACTION_REMOVE_EMOJI", "MESSAGE_REACTION_REMOVE_ALL"]
+
+
+def test_a_forward_keeps_what_was_said(world: World, scene: Scene) -> None:
+    files = [payloads.attachment_payload(5, scene.channel.id, "a.png", 3)]
+    source = world.post(scene.channel.id, scene.owner.id, "as it was", attachments=files)
+    forward = world.forward(scene.channel.id, scene.member.id, source.id)
+    world.edit(source.id, content="as it is")
+    world.delete(source.id)
+    payload = payloads.message_payload(world, forward)
+    (snapshot,) = payload["message_snapshots"]
+    assert snapshot["message"]["content"] == "as it was"
+    assert snapshot["message"]["attachments"] == files
+    assert "author" not in snapshot["message"]
+    assert payload["message_reference"]["type"] == 1
+    assert payload["message_reference"]["message_id"] == str(source.id)
+    assert (payload["content"], payload["flags"]) == ("", MessageFlags.HAS_SNAPSHOT)
+    assert "referenced_message" not in payload
+    unseen = redacted(payload, bot_id=1)
+    assert "message_snapshots" not in unseen, "it needs the intent for message content"
 
 
 def test_webhook_messages(world: World, scene: Scene) -> None:

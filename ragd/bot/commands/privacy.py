@@ -8,8 +8,9 @@ from ragd.bot.commands.replies import Asked, answer
 
 TEXT = """\
 **What this bot keeps.** It stores the messages of the channels it can view, so that members can search them: text, \
-author's name and id, time, reply, mentions, embeds' text, and names of attachments (not the files). Of an edited \
-message only the newest version.
+author's name and id, time, reply, mentions, the text of embeds, polls, forwards and buttons, names and descriptions \
+of attachments (not the files), stickers, who used which bot's command, and how many reactions there are (not whose). \
+Of an edited message only the newest version.
 **Where.** In a database on the machine of whoever runs this bot. Texts are turned into search vectors on that \
 machine; nothing is sent to an AI service or anywhere else.
 **Who can find it.** You find only what you could read in Discord at the moment you ask. Whoever runs the machine can \
