@@ -108,9 +108,11 @@ class ChunkStore(Queries):
             changes = self._all(
                 "SELECT change, id, channel_id FROM message WHERE change > ? ORDER BY change LIMIT ?", position, limit
             )
-            if changes:
-                self._mark(strategy, ((row[2], row[1]) for row in changes), cell_of)
-                SyncState.update(position=changes[-1][0]).where(SyncState.strategy == strategy).execute(self._database)
+            self._mark(strategy, ((row[2], row[1]) for row in changes), cell_of)
+            # numbers that a page took and no message has: what was read again had not changed
+            (newest,) = self._one("SELECT value FROM counter WHERE name = 'message_change'")
+            level = newest if len(changes) < limit else changes[-1][0]
+            SyncState.update(position=level).where(SyncState.strategy == strategy).execute(self._database)
         return len(changes)
 
     def _mark(self, strategy: str, messages: Iterable[tuple[int, int]], cell_of: CellOf) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from ragd.chunking import cell_of
 from ragd.errors import TransientError
 from ragd.store import Store
 from ragd.store.events import (
@@ -155,3 +156,11 @@ def test_a_second_thread_reads_while_the_first_writes(store: Store) -> None:
         reader.start()
         reader.join(5)
     assert counted == [1]
+
+
+def test_a_page_that_changes_nothing_leaves_nothing_to_follow(store: Store) -> None:
+    store.chunks.begin_strategies(["temporal"], 1)
+    for _ in range(2):
+        store.ingest().apply([page(1, 9, 3, 5)])
+        store.chunks.mark_dirty("temporal", cell_of, 10)
+        assert not store.chunks.has_changes("temporal")
