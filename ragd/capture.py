@@ -19,13 +19,14 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from ragd.bot.alerts import deliver_alerts
 from ragd.bot.backfill import Backfill
-from ragd.bot.client import close_quietly, make_client
+from ragd.bot.client import close_quietly
 from ragd.bot.commands import add_commands
 from ragd.bot.endpoints import LONGEST_RECONNECT_SECONDS, use_endpoints
 from ragd.bot.guard import GatewayGuard
 from ragd.bot.journal import Journal
 from ragd.bot.requests import TokenRefusedError, in_background
 from ragd.bot.sessions import Shards
+from ragd.bot.sharding import make_client
 from ragd.bot.spool import Spool
 from ragd.config import Settings
 from ragd.errors import ConfigError, TransientError, UnavailableError

@@ -14,7 +14,6 @@ import discord
 from discord.ext import commands
 
 from ragd.bot.backfill import Backfill
-from ragd.bot.endpoints import launch_shard
 from ragd.bot.identify import Budget, IdentifyPacer
 from ragd.bot.journal import Journal
 from ragd.bot.normalise import AnyChannel, MessageChannel, can_send, channel_row, guild_channels, message_row
@@ -69,7 +68,7 @@ class CaptureClient(commands.Bot):
         """Guilds of the channels that the store knows of in this session."""
         self._last_event = time.monotonic()
 
-    # Sessions: of the one shard, or of each (see ShardedCaptureClient)
+    # Sessions: of the one shard, or of each (see ragd/bot/sharding.py)
 
     async def on_connect(self) -> None:
         self.begin_session(self.held.ids[0])
@@ -291,40 +290,6 @@ class CaptureClient(commands.Bot):
         while events go on (`latency` keeps its last good value).
         """
         return {shard_id: _overdue(self._socket(shard_id)) for shard_id in self.held.ids if self.sessions.has(shard_id)}
-
-
-class ShardedCaptureClient(CaptureClient, commands.AutoShardedBot):
-    """Holds several shards, each with a session of its own. What discord.py tells of all of them at once says nothing:
-    `connect` comes once a shard, `ready` only when each has been ready once.
-    """
-
-    async def on_connect(self) -> None: ...
-
-    async def on_ready(self) -> None: ...
-
-    async def on_resumed(self) -> None: ...
-
-    async def on_disconnect(self) -> None: ...
-
-    async def on_shard_connect(self, shard_id: int) -> None:
-        self.begin_session(shard_id)
-
-    async def on_shard_ready(self, shard_id: int) -> None:
-        self.state_shard(shard_id)
-
-    async def on_shard_resumed(self, shard_id: int) -> None:
-        self.resume_session(shard_id)
-
-    async def on_shard_disconnect(self, shard_id: int) -> None:
-        self.lose_session(shard_id)
-
-    async def launch_shard(self, gateway: Any, shard_id: int, *, initial: bool = False) -> None:
-        await launch_shard(self, gateway, shard_id, initial=initial)
-
-
-def make_client(command_prefix: str, journal: Journal, held: Shards) -> CaptureClient:
-    """The client for so many shards."""
-    return (ShardedCaptureClient if held.several else CaptureClient)(command_prefix, journal, held)
 
 
 def _overdue(socket: Any | None) -> float:

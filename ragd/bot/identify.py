@@ -21,7 +21,7 @@ KEPT = 10
 UNHURRIED = 0.5
 """Part of the budget that must be left for nothing to wait: a day has not that many restarts unless something loops."""
 
-WAIT_SECONDS = 50.0
+WAIT_SECONDS = 45.0
 """discord.py gives a connection 60 s to come up, and comes back after a pause when it did not."""
 
 SAME_KEY_SECONDS = 5.0
@@ -64,7 +64,7 @@ class IdentifyPacer:
         """Why no session begins, while it is so; one line."""
 
     async def wait(self, shard_id: int) -> None:
-        """Return when the shard may IDENTIFY. Raises TimeoutError when that is not soon: connect again, and ask again."""
+        """Return when the shard may IDENTIFY. Raises TimeoutError when that is not soon: connect, and ask, again."""
         budget = await self._fetch()
         seconds = self._seconds_left(shard_id, budget)
         if seconds > 0:
