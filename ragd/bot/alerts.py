@@ -103,7 +103,7 @@ class _Delivery:
         channel = known or await self._client.fetch_channel(self._channel_id)
         if not isinstance(channel, discord.abc.Messageable):
             raise discord.InvalidData("it is no channel that takes messages")
-        if known is not None and not can_send(known):
+        if isinstance(known, discord.abc.GuildChannel | discord.Thread) and not can_send(known):
             raise NotAllowedError
         await channel.send(text)
 

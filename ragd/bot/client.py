@@ -204,6 +204,7 @@ class CaptureClient(commands.Bot):
         self._wake_backfill()
 
     async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
+        self._announced.pop(channel.id, None)
         self.journal.record(ChannelGone(channel.id))
 
     async def on_guild_role_update(self, old: discord.Role, role: discord.Role) -> None:
@@ -228,6 +229,7 @@ class CaptureClient(commands.Bot):
         self._announce_any(thread)
 
     async def on_raw_thread_delete(self, payload: discord.RawThreadDeleteEvent) -> None:
+        self._announced.pop(payload.thread_id, None)
         self.journal.record(ChannelGone(payload.thread_id))
 
     def _announce_any(self, channel: object) -> None:

@@ -55,9 +55,17 @@ class IdentifyPacer:
     """Waits as the budget says. Discord closes a connection that waits for long, so it is given up and tried again;
     when a wait ends is remembered from one try to the next."""
 
-    def __init__(self, fetch: Callable[[], Awaitable[Budget]], instances: int = 1) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[Budget]],
+        instances: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._fetch = fetch
         self._instances = instances
+        self._clock = clock
+        self._sleep = sleep
         self._due: dict[int, float] = {}
         self._last: dict[int, float] = {}
         self.waiting = ""
@@ -69,7 +77,7 @@ class IdentifyPacer:
         seconds = self._seconds_left(shard_id, budget)
         if seconds > 0:
             self._tell(budget, seconds)
-            await asyncio.sleep(min(seconds, WAIT_SECONDS))
+            await self._sleep(min(seconds, WAIT_SECONDS))
         if budget.exhausted or seconds > WAIT_SECONDS:
             raise TimeoutError("the next session waits for the IDENTIFY budget")
         await self._wait_for_others(shard_id % budget.max_concurrency)
@@ -81,7 +89,7 @@ class IdentifyPacer:
         if budget.exhausted or not pause:
             self._due.pop(shard_id, None)
             return pause
-        return self._due.setdefault(shard_id, time.monotonic() + pause) - time.monotonic()
+        return self._due.setdefault(shard_id, self._clock() + pause) - self._clock()
 
     def _tell(self, budget: Budget, seconds: float) -> None:
         """Log it when it begins."""
@@ -93,7 +101,7 @@ class IdentifyPacer:
         self.waiting = waiting
 
     async def _wait_for_others(self, key: int) -> None:
-        now = time.monotonic()
+        now = self._clock()
         turn = max(now, self._last.get(key, now - SAME_KEY_SECONDS) + SAME_KEY_SECONDS)
         self._last[key] = turn
-        await asyncio.sleep(turn - now)
+        await self._sleep(turn - now)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragd.bot.identify import KEPT, UNHURRIED, Budget
+from ragd.bot.identify import KEPT, SAME_KEY_SECONDS, UNHURRIED, WAIT_SECONDS, Budget, IdentifyPacer
 
 DAY = 86_400.0
 
@@ -100,3 +102,56 @@ def test_no_loop_spends_more_than_the_budget(lives: list[list[float]], total: in
     discord = Discord(total, int(spent * (total - KEPT)), resets_at=DAY / 2)
     loop(discord, lives, days=1.5)
     assert discord.most_spent <= discord.total - KEPT
+
+
+# A process that waits
+
+
+class Waiting:
+    """A pacer whose clock goes on only while it sleeps."""
+
+    def __init__(self, *budgets: Budget, instances: int = 1) -> None:
+        self.now = 0.0
+        self._budgets: Sequence[Budget] = budgets
+        self._asked = 0
+        self.pacer = IdentifyPacer(self._fetch, instances, lambda: self.now, self._sleep)
+
+    async def _fetch(self) -> Budget:
+        self._asked += 1
+        return self._budgets[min(self._asked, len(self._budgets)) - 1]
+
+    async def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    async def identify(self, shard_id: int = 0) -> float:
+        """Ask until it may; the time at which it may."""
+        while True:
+            try:
+                await self.pacer.wait(shard_id)
+            except TimeoutError:
+                assert self.pacer.waiting
+                continue
+            assert not self.pacer.waiting
+            return self.now
+
+
+async def test_a_wait_that_a_connection_does_not_live_to_see_goes_on_in_the_next() -> None:
+    budget = Budget(1000, 400, 390 * 10 * WAIT_SECONDS)
+    assert await Waiting(budget).identify() == pytest.approx(10 * WAIT_SECONDS)
+
+
+async def test_without_budget_it_waits_for_another_one() -> None:
+    none, fresh = Budget(1000, KEPT, 100.0), Budget(1000, 1000, DAY)
+    assert await Waiting(none, none, none, fresh).identify() == 3 * WAIT_SECONDS
+
+
+async def test_a_budget_that_came_anew_meanwhile_ends_the_wait() -> None:
+    low, fresh = Budget(1000, KEPT + 1, DAY), Budget(1000, 1000, DAY)
+    waiting = Waiting(low, fresh)
+    assert await waiting.identify() == WAIT_SECONDS
+
+
+@pytest.mark.parametrize(("max_concurrency", "times"), [(1, [0, 5, 10, 15]), (2, [0, 0, 5, 5]), (16, [0, 0, 0, 0])])
+async def test_shards_take_turns(max_concurrency: int, times: list[int]) -> None:
+    waiting = Waiting(Budget(1000, 900, DAY, max_concurrency))
+    assert [await waiting.identify(shard) for shard in range(4)] == [step / 5 * SAME_KEY_SECONDS for step in times]

@@ -17,6 +17,7 @@ from ragd.bot.normalise import valid_text
 from ragd.bot.spool import Spool
 from ragd.errors import TransientError
 from ragd.store.events import (
+    AccessChanged,
     ChannelGone,
     ChannelsSeen,
     Deleted,
@@ -25,6 +26,7 @@ from ragd.store.events import (
     GuildSeen,
     PageRead,
     Posted,
+    Refused,
     SessionBroken,
     ThreadsListed,
 )
@@ -40,6 +42,9 @@ ALL_KINDS: list[Event] = [
     PageRead(1, 10, 1, at(3), [message(at(2)), message(at(3))]),
     ChannelGone(10),
     ThreadsListed(10, 123),
+    SessionBroken((1, 2)),
+    Refused(10, "threads"),
+    AccessChanged(1, 10),
 ]
 
 
