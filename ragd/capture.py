@@ -19,17 +19,21 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from ragd.bot.alerts import deliver_alerts
 from ragd.bot.backfill import Backfill
-from ragd.bot.client import CaptureClient, close_quietly
+from ragd.bot.client import close_quietly
 from ragd.bot.commands import add_commands
 from ragd.bot.endpoints import LONGEST_RECONNECT_SECONDS, use_endpoints
 from ragd.bot.guard import GatewayGuard
 from ragd.bot.journal import Journal
+from ragd.bot.requests import TokenRefusedError, in_background
+from ragd.bot.sessions import Shards
+from ragd.bot.sharding import make_client
 from ragd.bot.spool import Spool
 from ragd.config import Settings
 from ragd.errors import ConfigError, TransientError, UnavailableError
 from ragd.heartbeat import Counter
 from ragd.soundness import require_sound
 from ragd.store import Hole, Ingest, Store
+from ragd.store.events import Wanted
 from ragd.worker import Pulse, StopFlag, make_directory, run_async, wait_for_stop
 
 _log = logging.getLogger(__name__)
@@ -42,8 +46,9 @@ COMMIT_RETRY_SECONDS = 1.0
 DISCONNECTED_SECONDS = 10.0
 """Discord closes connections as a matter of course; one that is resumed sooner is no news."""
 
-AUTHENTICATION_FAILED = 4004
-"""The gateway's close code for a token that it does not take, or takes no more."""
+AUTHENTICATION_FAILED, INVALID_SHARD, SHARDING_REQUIRED = 4004, 4010, 4011
+"""The gateway's close codes for a token that it does not take, or takes no more; for a shard that there is not; and for
+one that would have more than 2,500 servers."""
 
 CLOSE_SECONDS = 1.0
 DRAIN_SECONDS = 1.5
@@ -57,8 +62,8 @@ class Capture:
         self._settings = settings
         self._thread = ThreadPoolExecutor(1, "store")
         self._journal = Journal(Spool(settings.data_dir / "capture.spool"), self._state_everything)
-        self._client = CaptureClient(settings.command_prefix, self._journal)
-        self._backfill = Backfill(self._client, self._journal, self._holes, settings.reconcile_hours)
+        self._client = make_client(settings.command_prefix, self._journal, Shards.of(settings))
+        self._backfill = Backfill(self._client, self._journal, self._holes, settings.reconcile_hours, self._refused)
         self._client.backfill = self._backfill
         self._guard = GatewayGuard(self._client, settings.deaf_seconds)
         self._pulse = Pulse(settings, "capture", self.counters)
@@ -67,12 +72,14 @@ class Capture:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises ConfigError for what only a person can mend."""
+        if self._settings.discord_bot_token is None:
+            raise ConfigError("DISCORD_BOT_TOKEN is not set", hint="`ragd` without one runs the demo")
         await self._in_thread(self._open_store)
         await add_commands(self._client, self)
         gateway = asyncio.create_task(self._connect(), name="gateway")
         helpers = [
-            asyncio.create_task(self._backfill.run(), name="backfill"),
-            asyncio.create_task(self._guard.run(), name="guard"),
+            asyncio.create_task(in_background(self._backfill.run()), name="backfill"),
+            asyncio.create_task(in_background(self._guard.run()), name="guard"),
             asyncio.create_task(self._deliver_alerts(stop), name="alerts"),
         ]
         try:
@@ -86,6 +93,7 @@ class Capture:
         while not stop.is_set():
             await self._write_once(stop)
             self._pulse.beat()
+            self._client.requests.require_token()  # whoever met the refusal, and whatever it made of that
             if not stop.is_set():
                 for task in tasks:
                     _require_alive(task)
@@ -106,16 +114,18 @@ class Capture:
         self._judge_connection()
 
     def _judge_connection(self) -> None:
-        away = self._client.disconnected_seconds
+        away = self._client.sessions.away_seconds
         if not away:
             self._pulse.settle("running")
         elif away > DISCONNECTED_SECONDS:
             self._pulse.settle("degraded", self._why_away())
 
     def _why_away(self) -> str:
-        if self._client.identify_blocked_seconds:
-            return "Discord grants no more sessions today: waiting until the IDENTIFY budget is reset"
-        return "not connected to Discord"
+        if self._client.pacer.waiting:
+            return self._client.pacer.waiting
+        away, held = self._client.sessions.away, self._client.held
+        which = f" (shards {', '.join(map(str, away))} of {held.count})" if held.several else ""
+        return f"not connected to Discord{which}"
 
     def counters(self) -> dict[str, Counter]:
         """For the heartbeat, and for commands."""
@@ -160,6 +170,10 @@ class Capture:
         store = self._opened()
         return await self._in_thread(store.coverage.holes)
 
+    async def _refused(self, wanted: Wanted) -> frozenset[int]:
+        store = self._opened()
+        return await self._in_thread(lambda: store.refusals.refused(wanted))
+
     def _opened(self) -> Store:
         assert self._store is not None, "the store is opened before any task starts"
         return self._store
@@ -171,22 +185,35 @@ class Capture:
 
     async def _connect(self) -> None:
         token = self._settings.discord_bot_token
-        if token is None:
-            raise ConfigError("DISCORD_BOT_TOKEN is not set", hint="`ragd` without one runs the demo")
+        assert token is not None, "run() has looked"
         try:
             await self._log_in(token.get_secret_value())
             await self._client.connect(reconnect=True)
-        except discord.LoginFailure:
-            raise _token_refused() from None
         except discord.PrivilegedIntentsRequired:
             raise ConfigError(
                 "Discord does not grant the MESSAGE CONTENT intent",
                 hint="switch it on in the developer portal, page Bot, Privileged Gateway Intents",
             ) from None
         except discord.ConnectionClosed as error:
-            if error.code == AUTHENTICATION_FAILED:
-                raise _token_refused() from None
-            raise ConfigError(f"Discord closed the gateway for good with code {error.code}") from None
+            raise self._closed_for_good(error.code) from None
+
+    def _closed_for_good(self, code: int) -> ConfigError:
+        if code == AUTHENTICATION_FAILED:
+            return TokenRefusedError()
+        held = self._client.held
+        if code == SHARDING_REQUIRED:
+            more = max(self._client.recommended_shards, held.count + 1)
+            return ConfigError(
+                f"RAGD_SHARD_COUNT={held.count}: Discord refuses a shard of more than 2,500 servers",
+                hint=f"set it to {more} or more, the same in every instance of this bot, and share out RAGD_SHARD_IDS",
+            )
+        if code == INVALID_SHARD:
+            ids = ",".join(map(str, held.ids))
+            return ConfigError(
+                f"Discord does not know shard RAGD_SHARD_IDS={ids} of RAGD_SHARD_COUNT={held.count}",
+                hint="set both as the bot's other instances have them",
+            )
+        return ConfigError(f"Discord closed the gateway for good with code {code}")
 
     async def _log_in(self, token: str) -> None:
         """Log in; while Discord cannot be reached, try again for ever: capture is of use again the moment it can."""
@@ -227,12 +254,6 @@ class Capture:
             except TransientError as error:
                 _log.warning("%d events are left to the next start: %s", len(self._journal), error)
                 return
-
-
-def _token_refused() -> ConfigError:
-    return ConfigError(
-        "Discord refused DISCORD_BOT_TOKEN", hint="copy the token anew from the developer portal, page Bot"
-    )
 
 
 def _require_alive(task: asyncio.Task[None]) -> None:

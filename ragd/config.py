@@ -45,6 +45,9 @@ NOT_SETTINGS = frozenset(
 )
 """Variables with our prefix that the launcher, the build and the tests use, which are no settings of the daemon."""
 
+MOST_SHARDS = 65_536
+"""More than any bot has."""
+
 UNIX_SOCKET_PATH_LIMIT = 107
 """Bytes in sun_path less its terminating NUL (unix(7))."""
 
@@ -178,6 +181,20 @@ class Settings(BaseSettings):
         validation_alias="RAGD_DEAF_SECONDS",
         description="A worker that beats but gets none of its waiting work done for so long is replaced, in seconds.",
     )
+    shard_count: int = Field(
+        1,
+        ge=1,
+        le=MOST_SHARDS,
+        validation_alias="RAGD_SHARD_COUNT",
+        description="Into how many shards the bot's servers are divided; Discord takes 2,500 servers a shard at most."
+        " The same in every instance of one bot.",
+    )
+    shard_ids: Annotated[tuple[int, ...], NoDecode] = Field(
+        (),
+        validation_alias="RAGD_SHARD_IDS",
+        description="Those that this instance captures, as in `0-3` or `0,2`; each instance has a data directory of its"
+        " own. Default: all.",
+    )
     discord_api_url: str = Field(
         "https://discord.com/api/v10",
         pattern=r"^https?://\S+[^/]$",
@@ -219,6 +236,11 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_off(cls, value: object) -> object:
         return 0 if value == "" else value
+
+    @field_validator("shard_ids", mode="before")
+    @classmethod
+    def _parse_shards(cls, value: object) -> object:
+        return tuple(_shards(value)) if isinstance(value, str) else value
 
     @field_validator("auto_sync_strategies", mode="before")
     @classmethod
@@ -291,6 +313,11 @@ class Settings(BaseSettings):
     def _consistent(self) -> Settings:
         if self.stale_seconds < 2 * self.heartbeat_seconds:
             raise ValueError("RAGD_STALE_SECONDS must be at least twice RAGD_HEARTBEAT_SECONDS")
+        if self.shard_ids and self.shard_ids[-1] >= self.shard_count:
+            raise ValueError(
+                f"RAGD_SHARD_IDS names shard {self.shard_ids[-1]}, but RAGD_SHARD_COUNT={self.shard_count}:"
+                f" the last one is {self.shard_count - 1}"
+            )
         # supervisord binds a name with its pid behind it first, then links it to the one it is asked for
         longest = len(os.fsencode(self.supervisor_socket)) + len(".4194304")
         if longest > UNIX_SOCKET_PATH_LIMIT:
@@ -304,6 +331,11 @@ class Settings(BaseSettings):
     def is_demo(self) -> bool:
         """True without a token: nothing real is connected to. A token in a file that we may not read is one too."""
         return self.discord_bot_token is None and self.discord_bot_token_file is None
+
+    @property
+    def held_shards(self) -> tuple[int, ...]:
+        """Ids of the shards that this instance captures, ascending."""
+        return self.shard_ids or tuple(range(self.shard_count))
 
     @property
     def database_path(self) -> Path:
@@ -399,6 +431,20 @@ def _first_problem(error: ValidationError) -> str:
 def _secret_variables() -> set[str]:
     fields = Settings.model_fields.items()
     return {variable(name) for name, field in fields if SecretStr in (field.annotation, *get_args(field.annotation))}
+
+
+def _shards(text: str) -> Iterable[int]:
+    """`0-3` or `0,2` as ascending ids. Raises ValueError."""
+    ids = set[int]()
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        found = re.fullmatch(r"(\d{1,6})(?:\s*-\s*(\d{1,6}))?", part, re.ASCII)
+        if not found:
+            raise ValueError("must be shards and ranges of shards separated by commas, as in 0-3 or 0,2")
+        first, last = int(found[1]), int(found[2] or found[1])
+        if not first <= last < MOST_SHARDS:
+            raise ValueError(f"the range {part} must rise, and end below {MOST_SHARDS}")
+        ids.update(range(first, last + 1))
+    return sorted(ids)
 
 
 def split_urls(urls: SecretStr | None) -> list[str]:

@@ -192,6 +192,16 @@ def _capture(sample: Sample) -> Iterator[Metric]:
     yield from _gauge("ragd_gateway_latency_seconds", "Round trip of the last gateway heartbeat.", latency)
     text = "Channels with messages at Discord that the gateway did not bring."
     yield from _gauge("ragd_gateway_deaf_channels", text, number(beat, "deaf_channels"))
+    yield from _gauge("ragd_gateway_shards_away", "Shards without a session.", number(beat, "shards_away"))
+
+
+def _requests(sample: Sample) -> Iterator[Metric]:
+    beat = _beat(sample, "capture")
+    yield from _counter("ragd_discord_requests_total", "Requests since capture began.", number(beat, "requests"))
+    text = "Of these, answered by 429 since capture began."
+    yield from _counter("ragd_discord_rate_limited_total", text, number(beat, "rate_limited"))
+    text = "Answered by 401, 403 or 429 in the last 10 minutes; Discord bars the address at 10,000."
+    yield from _gauge("ragd_discord_invalid_requests", text, number(beat, "invalid_requests"))
 
 
 def _search(sample: Sample) -> Iterator[Metric]:
@@ -225,5 +235,6 @@ _PARTS: tuple[Callable[[Sample], Iterator[Metric]], ...] = (
     _store,
     _contents,
     _capture,
+    _requests,
     _search,
 )

@@ -123,6 +123,7 @@ class StoreStatus:
     database_bytes: int
     wal_bytes: int
     sqlite_version: str
+    refused_channels: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,4 +430,5 @@ def _measure_store(store: Store, path: Path) -> StoreStatus:
         database_bytes=path.stat().st_size,
         wal_bytes=store.wal_bytes(),
         sqlite_version=require_safe_sqlite(),
+        refused_channels=counts.refused_channels,
     )

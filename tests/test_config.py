@@ -218,3 +218,39 @@ def test_a_directory_that_may_not_be_written_to_is_told(short_path: Path) -> Non
     (short_path / "d").mkdir()
     short_path.chmod(0o755)
     assert as_nobody(claim) == 73
+
+
+@pytest.mark.parametrize(
+    ("ids", "held"), [("", (0, 1, 2, 3)), ("0-3", (0, 1, 2, 3)), ("2, 0", (0, 2)), ("1-2,3,2", (1, 2, 3)), ("3", (3,))]
+)
+def test_shards_that_this_instance_holds(tmp_path: Path, ids: str, held: tuple[int, ...]) -> None:
+    settings = load_settings(RAGD_DATA_DIR=tmp_path, RAGD_SHARD_COUNT="4", RAGD_SHARD_IDS=ids)
+    assert settings.held_shards == held
+
+
+def test_without_shards_there_is_one(tmp_path: Path) -> None:
+    assert load_settings(RAGD_DATA_DIR=tmp_path).held_shards == (0,)
+
+
+@pytest.mark.parametrize(
+    ("ids", "rule"),
+    [
+        ("4", "names shard 4, but RAGD_SHARD_COUNT=4: the last one is 3"),
+        ("3-1", "must rise"),
+        ("0-9999999999", "as in 0-3 or 0,2"),
+        ("0-99999", "end below 65536"),
+        ("-1", "as in 0-3 or 0,2"),
+        ("one", "as in 0-3 or 0,2"),
+        ("0;1", "as in 0-3 or 0,2"),
+    ],
+)
+def test_shards_that_there_are_not(tmp_path: Path, ids: str, rule: str) -> None:
+    with pytest.raises(ConfigError, match="RAGD_SHARD_IDS") as caught:
+        load_settings(RAGD_DATA_DIR=tmp_path, RAGD_SHARD_COUNT="4", RAGD_SHARD_IDS=ids)
+    assert rule in str(caught.value)
+
+
+def test_shards_survive_the_way_through_a_settings_file(tmp_path: Path) -> None:
+    shown = load_settings(RAGD_DATA_DIR=tmp_path, RAGD_SHARD_COUNT="4", RAGD_SHARD_IDS="0-2").masked()
+    again = load_settings(RAGD_DATA_DIR=tmp_path, RAGD_SHARD_COUNT="4", RAGD_SHARD_IDS=shown["RAGD_SHARD_IDS"])
+    assert again.held_shards == (0, 1, 2)

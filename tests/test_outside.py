@@ -48,6 +48,10 @@ CAPTURE = beat(
     gateway_ack_age_seconds=0.0,
     latency_seconds=0.08,
     deaf_channels=0,
+    shards_away=0,
+    requests=321,
+    rate_limited=1,
+    invalid_requests=2,
 )
 SYNCER = beat("syncer", chunks_made=40, embedded=38, backlog=0)
 SEARCHER = beat("searcher", queries=4, query_seconds=0.012, vectors_temporal=20, vectors_conversation=21, backlog=0)

@@ -20,6 +20,7 @@ from tenacity import (
 )
 
 from ragd.alerts import Notice
+from ragd.bot.normalise import can_send
 from ragd.errors import RagdError, TransientError, UnavailableError
 from ragd.store.alerts import AlertStore, StoredAlert
 from ragd.worker import wait_for_stop
@@ -35,6 +36,10 @@ LONGEST_MESSAGE = 2000
 """Characters Discord takes."""
 
 InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
+
+
+class NotAllowedError(discord.DiscordException):
+    """The bot has not the permission: nobody asks Discord for what it would refuse."""
 
 
 class UndeliverableError(UnavailableError):
@@ -98,6 +103,8 @@ class _Delivery:
         channel = known or await self._client.fetch_channel(self._channel_id)
         if not isinstance(channel, discord.abc.Messageable):
             raise discord.InvalidData("it is no channel that takes messages")
+        if isinstance(known, discord.abc.GuildChannel | discord.Thread) and not can_send(known):
+            raise NotAllowedError
         await channel.send(text)
 
     def complain(self, state: RetryCallState) -> None:
@@ -111,7 +118,7 @@ class _Delivery:
 def _explain(error: Exception, channel_id: int) -> str:
     """One line that says what to do where somebody can do something."""
     match error:
-        case discord.Forbidden():
+        case discord.Forbidden() | NotAllowedError():
             return f"the bot may not write in ALERT_CHANNEL_ID={channel_id}: give it View Channel and Send Messages"
         case discord.NotFound():
             return f"ALERT_CHANNEL_ID={channel_id} is no channel that the bot knows: name another"

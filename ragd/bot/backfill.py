@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 
@@ -22,10 +24,10 @@ from ragd.bot.normalise import (
     readable_channels,
     thread_parents,
 )
-from ragd.errors import ConfigError
+from ragd.bot.refusals import verdict
 from ragd.snowflake import from_unix_seconds
 from ragd.store.coverage import FIRST_ID, Hole
-from ragd.store.events import ChannelGone, ChannelsSeen, PageRead, ThreadsListed
+from ragd.store.events import ChannelsSeen, PageRead, ThreadsListed, Wanted
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,12 @@ CHANNELS_AT_ONCE = 8
 RETRY_PAUSE_SECONDS = 15.0
 """Before holes are tried again that a whole round could not make smaller."""
 
+LOOK_SECONDS = 600.0
+"""Between two looks for holes that nothing announces: those of channels that Discord refused until then."""
+
+THREADS_KEPT = 10_000
+"""Archived threads in memory; of others, whose holes are still to be read, each costs a request."""
+
 
 class Backfill:
     """Reads what the gateway did not bring. One round reads one page of each channel that has a hole."""
@@ -48,14 +56,17 @@ class Backfill:
         journal: Journal,
         read_holes: Callable[[], Awaitable[list[Hole]]],
         reconcile_hours: float,
+        read_refused: Callable[[Wanted], Awaitable[frozenset[int]]],
     ) -> None:
         self._client = client
         self._journal = journal
         self._read_holes = read_holes
+        self._read_refused = read_refused
         self._reconcile_seconds = reconcile_hours * 3600
         self._wake = asyncio.Event()
-        self._resync_wanted = False
-        self._session = 0
+        self._resync_wanted: set[int] = set()
+        self._sessions: Counter[int] = Counter()
+        """By shard, grows with each session that is lost or begins."""
         self._threads: dict[int, discord.Thread] = {}
         self.holes = 0
         """Holes at the last count."""
@@ -66,28 +77,31 @@ class Backfill:
         """Look for holes now."""
         self._wake.set()
 
-    def resync(self) -> None:
-        """A new session: list archived threads, fill holes, then re-read recent history for offline edits."""
-        self._session += 1
-        self._resync_wanted = True
+    def resync(self, shard_id: int | None = None) -> None:
+        """A new session of a shard, or of all: list archived threads, fill holes, then re-read recent history for
+        offline edits."""
+        shards = {guild.shard_id for guild in self._client.guilds} if shard_id is None else {shard_id}
+        self._sessions.update(shards)
+        self._resync_wanted |= shards
         self._wake.set()
 
-    def session_lost(self) -> None:
+    def session_lost(self, shard_id: int) -> None:
         """What is being read over REST no longer joins on to what comes live."""
-        self._session += 1
+        self._sessions[shard_id] += 1
 
     async def run(self) -> None:
         """Work until cancelled. Errors of single channels are logged; a refused token is raised."""
         while True:
-            await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
             self._wake.clear()
             await self._journal.commit()  # what woke us may still be queued, and the store would not show its hole
-            resync, self._resync_wanted = self._resync_wanted, False
+            resync, self._resync_wanted = self._resync_wanted, set()
             if resync:
-                await self._list_threads()
+                await self._list_threads(resync)
             await self._fill_all()
-            if resync and not self._resync_wanted:
-                await self._reconcile()
+            if unbroken := resync - self._resync_wanted:
+                await self._reconcile(unbroken)
                 self.resyncs += 1
 
     # Holes
@@ -134,14 +148,14 @@ class Backfill:
             return cached
         try:
             fetched = await self._client.fetch_channel(channel_id)
-        except discord.NotFound:
-            await self._journal.commit(ChannelGone(channel_id))
+        except discord.HTTPException as error:
+            await self._judge(channel_id, "messages", error)
             return None
-        except (discord.HTTPException, discord.InvalidData, aiohttp.ClientError, TimeoutError) as error:
+        except (discord.InvalidData, aiohttp.ClientError, TimeoutError) as error:
             _log.warning("channel %d cannot be had: %s", channel_id, error)
             return None
         if isinstance(fetched, discord.Thread):
-            self._threads[channel_id] = fetched
+            self._remember([fetched])
         return fetched if isinstance(fetched, MessageChannel) else None
 
     async def _read_page(self, channel: MessageChannel, end_id: int, start_id: int) -> PageRead | None:
@@ -151,14 +165,13 @@ class Backfill:
             return None
         try:
             messages = await _history(channel, end_id)
-        except discord.Forbidden:
-            await self._unreadable(channel)
+        except discord.HTTPException as error:
+            if error.status == 403 and not can_read(channel):  # the permission went while we asked
+                await self._unreadable(channel)
+            else:
+                await self._judge(channel.id, "messages", error)
             return None
-        except discord.NotFound:
-            await self._journal.commit(ChannelGone(channel.id))
-            return None
-        except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
-            _refuse_401(error)
+        except (aiohttp.ClientError, TimeoutError) as error:
             _log.warning("a page of channel %d cannot be read: %s", channel.id, error)
             return None
         if not messages and not can_read(channel):  # the permission went while we asked
@@ -176,6 +189,10 @@ class Backfill:
         await self._journal.commit(page)
         return page
 
+    async def _judge(self, channel_id: int, wanted: Wanted, error: discord.HTTPException) -> None:
+        if (event := verdict(channel_id, wanted, error)) is not None:
+            await self._journal.commit(event)
+
     async def _unreadable(self, channel: MessageChannel) -> None:
         _log.info("channel %d is not readable for the bot", channel.id)
         row = replace(channel_row(channel), last_message_id=0, readable=False, archived=False)
@@ -183,51 +200,68 @@ class Backfill:
 
     # What happened offline to messages we had
 
-    async def _reconcile(self) -> None:
+    async def _reconcile(self, shards: set[int]) -> None:
         """Re-read the last hours of every channel: what was edited or deleted while nobody listened shows there."""
         if not self._reconcile_seconds:
             return
-        session, since = self._session, from_unix_seconds(time.time() - self._reconcile_seconds)
+        sessions, since = self._sessions.copy(), from_unix_seconds(time.time() - self._reconcile_seconds)
+        refused = await self._read_refused("messages")
         channels = [
             channel
-            for guild in self._client.guilds
+            for guild in self._guilds(shards)
             for channel in readable_channels(guild)
-            if (channel.last_message_id or 0) >= since
+            if (channel.last_message_id or 0) >= since and channel.id not in refused
         ]
-        await self._gather(self._reconcile_channel(channel, since, session) for channel in channels)
+        await self._gather(
+            self._reconcile_channel(channel, since, sessions[channel.guild.shard_id]) for channel in channels
+        )
         _log.info("recent history of %d channels read again", len(channels))
 
     async def _reconcile_channel(self, channel: MessageChannel, since: int, session: int) -> bool:
         end_id = channel.last_message_id or 0
-        while end_id >= since and session == self._session:
+        while end_id >= since and session == self._sessions[channel.guild.shard_id]:
             page = await self._read_page(channel, end_id, since)
             if page is None or page.start_id <= since:
                 break
             end_id = page.start_id - 1
         return True
 
+    def _guilds(self, shards: set[int]) -> list[discord.Guild]:
+        return [guild for guild in self._client.guilds if guild.shard_id in shards]
+
     # Archived threads
 
-    async def _list_threads(self) -> None:
+    async def _list_threads(self, shards: set[int]) -> None:
         """Make archived threads known, with their last messages, so that their holes show."""
-        session = self._session
-        parents = [parent for guild in self._client.guilds for parent in thread_parents(guild)]
-        await self._gather(self._list_threads_of(parent, session) for parent in parents)
+        sessions, refused = self._sessions.copy(), await self._read_refused("threads")
+        parents = [parent for guild in self._guilds(shards) for parent in thread_parents(guild)]
+        await self._gather(
+            self._list_threads_of(parent, sessions[parent.guild.shard_id])
+            for parent in parents
+            if parent.id not in refused
+        )
 
     async def _list_threads_of(self, parent: ThreadParent, session: int) -> bool:
         at = int(time.time() * 1000)
         try:
             threads = [thread async for thread in _archived(parent)]
-        except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
-            _refuse_401(error)
+        except discord.HTTPException as error:
+            await self._judge(parent.id, "threads", error)
+            return False
+        except (aiohttp.ClientError, TimeoutError) as error:
             _log.warning("archived threads of channel %d cannot be listed: %s", parent.id, error)
             return False
-        if session != self._session:
+        if session != self._sessions[parent.guild.shard_id]:
             return False  # a break lies between the listing and now: the listing proves nothing about what is live
-        self._threads.update((thread.id, thread) for thread in threads)
+        self._remember(threads)
         self._journal.record(ChannelsSeen([channel_row(thread) for thread in threads]))
         await self._journal.commit(ThreadsListed(parent.id, at))
         return True
+
+    def _remember(self, threads: Iterable[discord.Thread]) -> None:
+        self._threads.update((thread.id, thread) for thread in threads)
+        for oldest in list(self._threads)[: max(0, len(self._threads) - THREADS_KEPT)]:
+            del self._threads[oldest]
 
 
 def _newest_of_each(holes: Iterable[Hole]) -> list[Hole]:
@@ -236,14 +270,6 @@ def _newest_of_each(holes: Iterable[Hole]) -> list[Hole]:
     for hole in holes:
         newest.setdefault(hole.channel_id, hole)
     return list(newest.values())
-
-
-def _refuse_401(error: Exception) -> None:
-    """A token that stopped to be valid is no error of a channel: every further request would count against us."""
-    if isinstance(error, discord.HTTPException) and error.status == 401:
-        raise ConfigError(
-            "Discord refuses DISCORD_BOT_TOKEN", hint="copy the token anew from the developer portal, page Bot"
-        )
 
 
 def _is_transient(error: BaseException) -> bool:

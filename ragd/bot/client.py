@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import random
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
 import discord
 from discord.ext import commands
 
 from ragd.bot.backfill import Backfill
 from ragd.bot.details import emoji_key
+from ragd.bot.identify import Budget, IdentifyPacer
 from ragd.bot.journal import Journal
-from ragd.bot.normalise import AnyChannel, MessageChannel, channel_row, guild_channels, message_row
+from ragd.bot.normalise import AnyChannel, MessageChannel, can_send, channel_row, guild_channels, message_row
+from ragd.bot.requests import Requests
+from ragd.bot.sessions import Sessions, Shards
 from ragd.heartbeat import Counter
 from ragd.store.events import (
+    AccessChanged,
     ChannelGone,
     ChannelsSeen,
     Deleted,
@@ -25,18 +31,14 @@ from ragd.store.events import (
     LoggedIn,
     Posted,
     Reacted,
-    SessionBroken,
 )
 
 _log = logging.getLogger(__name__)
 
 ReactionPayload = discord.RawReactionActionEvent | discord.RawReactionClearEvent | discord.RawReactionClearEmojiEvent
 
-IDENTIFIES_KEPT = 10
-"""IDENTIFYs of a day that are not touched: for a person who has mended what used up the others."""
-
-IDENTIFY_WAIT_SECONDS = 50.0
-"""discord.py gives a connection 60 s to come up."""
+_RESUMABLE_CODE = 4000
+"""Closes a connection and keeps the session: Discord replays what it still has. discord.py sends no other."""
 
 
 def capture_intents() -> discord.Intents:
@@ -52,7 +54,8 @@ def capture_intents() -> discord.Intents:
 class CaptureClient(commands.Bot):
     """Records; decides nothing. Handlers put events into the journal before they wait for anything."""
 
-    def __init__(self, command_prefix: str, journal: Journal) -> None:
+    def __init__(self, command_prefix: str, journal: Journal, held: Shards = Shards()) -> None:  # noqa: B008 - frozen
+        self.requests = Requests(held.instances)
         super().__init__(
             command_prefix,
             intents=capture_intents(),
@@ -64,82 +67,122 @@ class CaptureClient(commands.Bot):
             # who may read what is a matter of servers: no command can be used outside of one
             allowed_contexts=discord.app_commands.AppCommandContext(guild=True),
             allowed_installs=discord.app_commands.AppInstallationType(guild=True),
+            http_trace=self.requests.trace(),
+            **held.options(),
         )
+        self.http.request = self.requests.gate(self.http.request)  # type: ignore[method-assign]
         self.journal = journal
         self.backfill: Backfill | None = None
-        self._announced: set[int] = set()
+        self.held = held
+        self.sessions = Sessions(held.ids)
+        self.pacer = IdentifyPacer(self._fetch_budget, held.instances)
+        self.recommended_shards = 0
+        """What Discord said last; 0 before it was asked."""
+        self._announced: dict[int, int] = {}
+        """Guilds of the channels that the store knows of in this session."""
         self._last_event = time.monotonic()
-        self._connected = False
-        self._disconnected_at = self._session_began = time.monotonic()
-        self.sessions = 0
-        self.resumes = 0
-        self.identify_blocked_seconds = 0.0
-        """Until Discord grants IDENTIFYs again, as of the last attempt; 0 while there are some."""
 
-    # Sessions
+    # Sessions: of the one shard, or of each (see ragd/bot/sharding.py)
 
     async def on_connect(self) -> None:
+        self.begin_session(self.held.ids[0])
+
+    async def on_ready(self) -> None:
+        self.state_shard(self.held.ids[0])
+
+    async def on_resumed(self) -> None:
+        self.resume_session(self.held.ids[0])
+
+    async def on_disconnect(self) -> None:
+        self.lose_session(self.held.ids[0])
+
+    def begin_session(self, shard_id: int) -> None:
         """READY: a new session, so whatever came between the last one and this one was missed."""
         if self.user is not None:
             self.journal.record(LoggedIn(self.user.id))
-        self.journal.record(SessionBroken())
-        self._announced.clear()
-        self._connected = True
-        self._session_began = time.monotonic()
-        self.sessions += 1
+        self._record_break(shard_id)
+        self.sessions.begin(shard_id)
         if self.backfill:
-            self.backfill.session_lost()
+            self.backfill.session_lost(shard_id)
+
+    def _record_break(self, shard_id: int) -> None:
+        self.journal.record(self.held.broken(shard_id))
+        count = self.held.count
+        self._announced = {
+            channel_id: guild_id
+            for channel_id, guild_id in self._announced.items()
+            if (guild_id >> 22) % count != shard_id
+        }
+
+    def state_shard(self, shard_id: int) -> None:
+        """Tell the store where every channel of the shard stands, and have the holes that shows filled."""
+        guilds = [guild for guild in self.guilds if guild.shard_id == shard_id]
+        _log.info("connected to Discord: %d guilds%s", len(guilds), self._of_shard(shard_id))
+        for guild in guilds:
+            self._announce_guild(guild)
+        if self.backfill:
+            self.backfill.resync(shard_id)
+
+    def resume_session(self, shard_id: int) -> None:
+        """Discord replayed what was missed: the session goes on unbroken."""
+        self.sessions.resume(shard_id)
+        _log.info("session resumed%s", self._of_shard(shard_id))
+
+    def lose_session(self, shard_id: int) -> None:
+        if self.sessions.lose(shard_id):
+            _log.info("disconnected from Discord%s", self._of_shard(shard_id))
+
+    def _of_shard(self, shard_id: int) -> str:
+        return f" (shard {shard_id} of {self.held.count})" if self.held.count > 1 else ""
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Discord allows about 1,000 IDENTIFYs a day and resets the token of a bot that wants more: keep some back."""
-        await super().before_identify_hook(shard_id, initial=initial)
-        _, _, limit = await self.http.get_bot_gateway()
-        if limit["remaining"] > IDENTIFIES_KEPT:
-            self.identify_blocked_seconds = 0.0
-            return
-        self.identify_blocked_seconds = limit["reset_after"] / 1000
-        _log.error(
-            "only %d of %d IDENTIFYs are left, not connecting for up to %.0f s",
-            limit["remaining"],
-            limit["total"],
-            self.identify_blocked_seconds,
-        )
-        await asyncio.sleep(min(self.identify_blocked_seconds, IDENTIFY_WAIT_SECONDS))
-        raise TimeoutError("the IDENTIFY budget is used up")  # discord.py comes back after its pause and asks again
+        if not initial:
+            # as Discord asks for after an invalid session; discord.py's own hook waits for 5 s
+            await asyncio.sleep(random.uniform(1, 5))  # noqa: S311 - jitter
+        await self.pacer.wait(shard_id or 0)
 
-    async def on_ready(self) -> None:
-        _log.info("connected to Discord: %d guilds", len(self.guilds))
-        self.announce_everything()
+    async def _fetch_budget(self) -> Budget:
+        shards, _, limit = await self.http.get_bot_gateway()
+        if shards > max(self.held.count, self.recommended_shards):
+            _log.warning(
+                "Discord recommends %d shards for this bot, RAGD_SHARD_COUNT is %d: it refuses a shard of more than"
+                " 2,500 servers",
+                shards,
+                self.held.count,
+            )
+        self.recommended_shards = shards
+        return Budget(limit["total"], limit["remaining"], limit["reset_after"] / 1000, limit["max_concurrency"])
 
     def announce_everything(self) -> None:
         """Tell the store where every channel stands, and have the holes that shows filled."""
-        for guild in self.guilds:
-            self._announce_guild(guild)
-        if self.backfill:
-            self.backfill.resync()
+        for shard_id in self.held.ids:
+            self.state_shard(shard_id)
 
-    def hear_again(self, channels: Iterable[MessageChannel]) -> None:
+    def hear_again(self, channels: Collection[MessageChannel]) -> None:
         """Own up to messages that the gateway did not bring: `channels` as REST shows them, newest ids included."""
-        self.journal.record(SessionBroken())
+        shards = sorted({channel.guild.shard_id for channel in channels})
+        for shard_id in shards:
+            self.journal.record(self.held.broken(shard_id))
         for channel in channels:
             known = channel.guild.get_channel_or_thread(channel.id)
             if isinstance(known, MessageChannel):
                 known.last_message_id = channel.last_message_id
             else:
                 self._announce(channel)
-        self.announce_everything()
+        for shard_id in shards:
+            self.state_shard(shard_id)
 
-    async def on_resumed(self) -> None:
-        """Discord replayed what was missed: the session goes on unbroken."""
-        self._connected = True
-        self.resumes += 1
-        _log.info("session resumed")
+    async def reconnect(self, shard_ids: Iterable[int]) -> None:
+        """Close connections so that each session is resumed by another."""
+        for shard_id in shard_ids:
+            if (socket := self._socket(shard_id)) is not None:
+                await socket.close(_RESUMABLE_CODE)
 
-    async def on_disconnect(self) -> None:
-        if self._connected:
-            _log.info("disconnected from Discord")
-            self._disconnected_at = time.monotonic()
-        self._connected = False
+    def _socket(self, shard_id: int) -> Any | None:
+        try:
+            return self._get_websocket(shard_id=shard_id)
+        except KeyError:  # not launched yet
+            return None
 
     # Guilds and channels
 
@@ -148,41 +191,47 @@ class CaptureClient(commands.Bot):
         self._announce(*guild_channels(guild))
 
     def _announce(self, *channels: AnyChannel) -> None:
-        self._announced.update(channel.id for channel in channels)
+        self._announced.update((channel.id, channel.guild.id) for channel in channels)
         self.journal.record(ChannelsSeen([channel_row(channel) for channel in channels]))
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         self._announce_guild(guild)
         if self.backfill:
-            self.backfill.resync()
+            self.backfill.resync(guild.shard_id)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """The outage broke every channel's claim to be complete (see on_guild_unavailable), so all state it anew."""
         if self.is_ready():  # else on_ready does
             _log.info("guild %d is available again", guild.id)
-            self.announce_everything()
+            self.state_shard(guild.shard_id)
 
     async def on_guild_unavailable(self, guild: discord.Guild) -> None:
         """An outage at Discord: no removal, but events of that time are lost."""
         _log.warning("guild %d is unavailable", guild.id)
-        self.journal.record(SessionBroken())
+        self.journal.record(self.held.broken(guild.shard_id))
 
     async def on_guild_channel_create(self, channel: discord.abc.GuildChannel) -> None:
         self._announce_any(channel)
 
-    async def on_guild_channel_update(self, _: discord.abc.GuildChannel, channel: discord.abc.GuildChannel) -> None:
+    async def on_guild_channel_update(self, old: discord.abc.GuildChannel, channel: discord.abc.GuildChannel) -> None:
+        if old.overwrites != channel.overwrites:
+            self.journal.record(AccessChanged(channel.guild.id, channel.id))
         self._announce_guild(channel.guild)  # a category's permissions reach all its channels
         self._wake_backfill()
 
     async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
+        self._announced.pop(channel.id, None)
         self.journal.record(ChannelGone(channel.id))
 
-    async def on_guild_role_update(self, _: discord.Role, role: discord.Role) -> None:
+    async def on_guild_role_update(self, old: discord.Role, role: discord.Role) -> None:
+        if old.permissions != role.permissions:
+            self.journal.record(AccessChanged(role.guild.id))
         self._announce_guild(role.guild)
         self._wake_backfill()
 
     async def on_member_update(self, _: discord.Member, member: discord.Member) -> None:
         if member == member.guild.me:
+            self.journal.record(AccessChanged(member.guild.id))
             self._announce_guild(member.guild)
             self._wake_backfill()
 
@@ -196,6 +245,7 @@ class CaptureClient(commands.Bot):
         self._announce_any(thread)
 
     async def on_raw_thread_delete(self, payload: discord.RawThreadDeleteEvent) -> None:
+        self._announced.pop(payload.thread_id, None)
         self.journal.record(ChannelGone(payload.thread_id))
 
     def _announce_any(self, channel: object) -> None:
@@ -216,7 +266,8 @@ class CaptureClient(commands.Bot):
         if message.channel.id not in self._announced and self.is_ready():
             self._announce_any(message.channel)
         self.journal.record(Posted(message_row(message, message.guild.id)))
-        await self.process_commands(message)
+        if message.content.startswith(str(self.command_prefix)) and can_send(message.channel):
+            await self.process_commands(message)
 
     async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
         if payload.guild_id is not None:
@@ -251,38 +302,37 @@ class CaptureClient(commands.Bot):
 
     # Health
 
-    @property
-    def disconnected_seconds(self) -> float:
-        """How long there has been no session; 0 while there is one."""
-        return 0.0 if self._connected else time.monotonic() - self._disconnected_at
-
     def gateway_counters(self) -> dict[str, Counter]:
-        """What the heartbeat tells of the connection; ages in seconds."""
+        """What the heartbeat tells of the connection, with several shards of the worst of them; ages in seconds."""
+        away = self.sessions.away
+        overdue = None if away else round(max(self.overdue_seconds().values(), default=0.0), 1)
         return {
-            "connected": self._connected,
-            "sessions": self.sessions,
-            "resumes": self.resumes,
-            "session_age_seconds": round(time.monotonic() - self._session_began, 1) if self._connected else None,
-            "latency_seconds": round(self.latency, 3) if self._connected and math.isfinite(self.latency) else None,
+            "connected": not away,
+            "shards": len(self.held.ids),
+            "shards_away": len(away),
+            "sessions": self.sessions.begun,
+            "resumes": self.sessions.resumed,
+            "session_age_seconds": None if away else round(self.sessions.age_seconds, 1),
+            "latency_seconds": round(self.latency, 3) if not away and math.isfinite(self.latency) else None,
             "last_event_age_seconds": round(time.monotonic() - self._last_event, 1),
-            "gateway_ack_age_seconds": self._ack_age(),
+            "gateway_ack_age_seconds": overdue,
+            **self.requests.counters(),
         }
 
-    def _ack_age(self) -> float | None:
-        return round(self.ack_overdue_seconds, 1) if self._connected else None
-
-    @property
-    def ack_overdue_seconds(self) -> float:
-        """How overdue Discord's next acknowledgement of a heartbeat is; 0 if it is not, or nothing is connected.
+    def overdue_seconds(self) -> dict[int, float]:
+        """How overdue Discord's next acknowledgement of a heartbeat is, by shard that has a session; 0 if it is not.
 
         discord.py keeps the time in a private attribute and offers no other way to see that acknowledgements stopped
         while events go on (`latency` keeps its last good value).
         """
-        keep_alive = getattr(self.ws, "_keep_alive", None) if self._connected else None
-        if keep_alive is None:
-            return 0.0
-        overdue = time.perf_counter() - float(keep_alive._last_ack) - float(keep_alive.interval or 0)
-        return max(0.0, overdue)
+        return {shard_id: _overdue(self._socket(shard_id)) for shard_id in self.held.ids if self.sessions.has(shard_id)}
+
+
+def _overdue(socket: Any | None) -> float:
+    keep_alive = getattr(socket, "_keep_alive", None)
+    if keep_alive is None:
+        return 0.0
+    return max(0.0, time.perf_counter() - float(keep_alive._last_ack) - float(keep_alive.interval or 0))
 
 
 async def close_quietly(client: discord.Client, seconds: float) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import discord.client
 import discord.http
+import discord.shard
 import yarl
 from discord.gateway import DiscordWebSocket
 
@@ -24,7 +25,7 @@ LASTED_SECONDS = 30.0
 """A connection that held so long was a good one: the next failure is the first again."""
 
 
-class _CappedBackoff:
+class CappedBackoff:
     """In the place of discord.py's ExponentialBackoff: up to a minute, and from the start again after a success."""
 
     def __init__(self) -> None:
@@ -52,16 +53,29 @@ class _NoSocketYet:
         self.latency = math.nan
 
 
-class _Socket(DiscordWebSocket):
-    """After a connection that failed, discord.py 2.7 always wants to RESUME, also when there is no session: Discord
-    refuses that, and it would try again at once, for ever.
+class GatewaySocket(DiscordWebSocket):
+    """What discord.py 2.7 gets wrong after a connection that failed. With one shard it always wants to RESUME, also
+    when there is no session: Discord refuses that, and it would try again at once, for ever. With several it always
+    begins a new session, also when there is one to resume, whose events would be lost.
     """
 
     @classmethod
     async def from_client(cls, client: Any, *, resume: bool = False, session: str | None = None, **more: Any) -> Any:
-        if client.ws is None:
+        if isinstance(client, discord.AutoShardedClient):
+            last = _last_socket(client, more["shard_id"])
+            if "sequence" not in more and last is not None and last.session_id is not None:
+                resume, session = True, last.session_id
+                more |= {"sequence": last.sequence, "gateway": last.gateway}
+        elif client.ws is None:
             client.ws = _NoSocketYet(cls.DEFAULT_GATEWAY)
         return await super().from_client(client, resume=resume and session is not None, session=session, **more)
+
+
+def _last_socket(client: discord.AutoShardedClient, shard_id: int) -> DiscordWebSocket | None:
+    try:
+        return client._get_websocket(shard_id=shard_id)
+    except KeyError:
+        return None
 
 
 def use_endpoints(settings: Settings) -> None:
@@ -69,5 +83,7 @@ def use_endpoints(settings: Settings) -> None:
     discord.http.Route.BASE = settings.discord_api_url
     DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(settings.discord_gateway_url)
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # nobody misses voice here
-    discord.client.ExponentialBackoff = _CappedBackoff  # type: ignore[assignment, attr-defined]
-    discord.client.DiscordWebSocket = _Socket  # type: ignore[misc]
+    discord.client.ExponentialBackoff = CappedBackoff  # type: ignore[assignment, attr-defined]
+    discord.client.DiscordWebSocket = GatewaySocket  # type: ignore[misc]
+    discord.shard.ExponentialBackoff = CappedBackoff  # type: ignore[assignment, attr-defined]
+    discord.shard.DiscordWebSocket = GatewaySocket  # type: ignore[misc]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 
 import aiohttp
 import discord
@@ -32,9 +33,6 @@ ZOMBIE_SECONDS = 30.0
 LONGEST_PATIENCE_SECONDS = 1800.0
 """Between two forced reconnects, at most. The pause doubles from the first: each may cost one of 1,000 IDENTIFYs."""
 
-_RESUMABLE_CODE = 4000
-"""Closes the connection and keeps the session: Discord replays what it still has. discord.py sends no other."""
-
 
 class GatewayGuard:
     """Compares, and reconnects what is not what it seems. One task in capture."""
@@ -49,6 +47,8 @@ class GatewayGuard:
         self._next_reconnect = 0.0
         self._awaited: dict[int, tuple[int, float]] = {}
         """By channel, a message that REST has shown and since when; the gateway is to bring it, or later ones."""
+        self._listed: set[int] = set()
+        """What the comparison has met: channels that are gone, and threads that sleep, need not be remembered."""
         self._read: dict[int, int] = {}
         """By channel that was unheard at the last comparison, up to where it was read over REST instead."""
         self.deaf_channels = 0
@@ -68,29 +68,34 @@ class GatewayGuard:
         """Check until cancelled."""
         while True:
             await asyncio.sleep(self._interval)
-            if self._client.is_ready() and not self._client.disconnected_seconds:
-                await self._check()
+            guilds = [guild for guild in self._client.guilds if self._client.sessions.has(guild.shard_id)]
+            if self._client.is_ready() and not (self._client.sessions.away and not guilds):
+                await self._check(guilds)
 
-    async def _check(self) -> None:
-        if self._client.ack_overdue_seconds > self._zombie_seconds:
+    async def _check(self, guilds: list[discord.Guild]) -> None:
+        overdue = self._client.overdue_seconds().items()
+        if zombies := [shard_id for shard_id, seconds in overdue if seconds > self._zombie_seconds]:
             _log.warning("Discord has stopped to acknowledge heartbeats: reconnecting")
-            await self._reconnect()
+            await self._reconnect(zombies)
             return
+        self._listed.clear()
         try:
-            deaf = [found for guild in self._client.guilds for found in await self._unheard(guild)]
+            deaf = [found for guild in guilds for found in await self._unheard(guild)]
         except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
             _log.warning("cannot compare with Discord: %s", error)
             return
         self.deaf_channels, self.compared_at = len(deaf), time.time()
         self._read = {channel.id: last_id(channel) for channel in deaf}
+        self._awaited = {channel_id: seen for channel_id, seen in self._awaited.items() if channel_id in self._listed}
         if deaf:
             _log.warning("the gateway did not bring messages of %d channels: reading them, reconnecting", len(deaf))
             self._client.hear_again(deaf)
-            await self._reconnect()
+            await self._reconnect({channel.guild.shard_id for channel in deaf})
 
     async def _unheard(self, guild: discord.Guild) -> list[MessageChannel]:
         """Channels as REST shows them with messages that neither came live nor were there at the session's start."""
         listed = [*await guild.fetch_channels(), *await guild.active_threads()]
+        self._listed.update(channel.id for channel in listed)
         return [
             channel
             for channel in listed
@@ -114,11 +119,11 @@ class GatewayGuard:
             awaited, since = self._awaited[channel.id] = newest, now
         return known < awaited and now - since >= self._settled_seconds
 
-    async def _reconnect(self) -> None:
+    async def _reconnect(self, shard_ids: Iterable[int]) -> None:
         now = time.monotonic()
         if now < self._next_reconnect:
             return
         self._patience = self._interval if now > self._next_reconnect + LONGEST_PATIENCE_SECONDS else 2 * self._patience
         self._next_reconnect = now + min(self._patience, LONGEST_PATIENCE_SECONDS)
         self.reconnects += 1
-        await self._client.ws.close(_RESUMABLE_CODE)
+        await self._client.reconnect(shard_ids)

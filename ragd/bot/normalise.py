@@ -99,6 +99,16 @@ def can_read(channel: AnyChannel) -> bool:
     return permissions.view_channel and permissions.read_message_history
 
 
+def can_send(channel: object) -> bool:
+    """Whether the bot may write in a channel of a guild; asked before it does, for a refusal counts against us."""
+    try:
+        permissions = channel.permissions_for(channel.guild.me)  # type: ignore[attr-defined]
+    except (AttributeError, discord.ClientException):  # no channel of a guild that is in the cache
+        return False
+    writes = permissions.send_messages_in_threads if isinstance(channel, discord.Thread) else permissions.send_messages
+    return bool(permissions.view_channel and writes)
+
+
 def guild_channels(guild: discord.Guild) -> list[AnyChannel]:
     """Channels and active threads of a guild that hold messages or threads."""
     kinds = (discord.TextChannel, discord.VoiceChannel, discord.StageChannel, discord.ForumChannel)

@@ -50,6 +50,8 @@ READERS: Mapping[str, frozenset[str]] = {
         "RAGD_INDEX_BOTS": "capture",
         "RAGD_STALE_SECONDS": "capture watchdog",
         "RAGD_DEAF_SECONDS": "capture watchdog",
+        "RAGD_SHARD_COUNT": "capture",
+        "RAGD_SHARD_IDS": "capture",
         "RAGD_DISCORD_API_URL": "capture",
         "RAGD_DISCORD_GATEWAY_URL": "capture",
         "RAGD_HTTP_HOST": "watchdog",

@@ -28,12 +28,16 @@ _TOLD: dict[str, dict[str, str]] = {
         "deleted": "deleted",
         "backfilled": "fetched",
         "backlog": "waiting",
+        "invalid_requests": "requests refused",
     },
     "syncer": {"chunks_made": "chunks made", "embedded": "embedded", "backlog": "waiting"},
     "searcher": {"queries": "queries", "vectors_temporal": "temporal", "vectors_conversation": "conversation"},
     "watchdog": {"passes": "passes", "pass_ms": "ms a pass", "alerts_open": "alerts"},
 }
 """The counters that are told in short, and by what name."""
+
+_ONLY_IF_ANY = frozenset({"requests refused"})
+"""Not told when they are zero, as they should be."""
 
 
 def status(*, as_json: AsJson = False) -> None:
@@ -89,7 +93,8 @@ def _row(process: ProcessStatus) -> list[Text | str]:
 
 def _counters(process: ProcessStatus) -> str:
     told = {name: process.counters.get(key) for key, name in _TOLD.get(process.name, {}).items()}
-    return ", ".join(f"{_count(value)} {name}" for name, value in told.items() if value is not None)
+    shown = {name: value for name, value in told.items() if value or (value is not None and name not in _ONLY_IF_ANY)}
+    return ", ".join(f"{_count(value)} {name}" for name, value in shown.items())
 
 
 def _count(value: Counter) -> str:
@@ -98,8 +103,9 @@ def _count(value: Counter) -> str:
 
 
 def _store_lines(store: StoreStatus) -> Text:
-    unreadable = f" ({store.unreadable_channels} not readable)" if store.unreadable_channels else ""
-    channels = f"{store.channels:,} channels{unreadable}"
+    kinds = {"not readable": store.unreadable_channels, "refused by Discord": store.refused_channels}
+    unread = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+    channels = f"{store.channels:,} channels{f' ({unread})' if unread else ''}"
     size = f"{format_bytes(store.database_bytes)}, write-ahead log {format_bytes(store.wal_bytes)}"
     return Text(
         f"\nstored      {store.messages:,} messages in {channels}; {store.deleted:,} deleted\n"

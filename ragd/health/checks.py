@@ -22,6 +22,10 @@ ACK_SECONDS = 30.0
 COMPARISON_SECONDS = 600.0
 """Capture compares with Discord every minute; without a comparison for so long nobody knows whether it is deaf."""
 
+MANY_INVALID = 500
+"""Invalid requests in 10 minutes from which somebody should look: capture's background reading waits at twice as many
+(ragd/bot/requests.py), Discord bars the address at twenty times."""
+
 SURVEY_SECONDS = 15.0
 """A survey that takes longer hangs: locks are waited for no longer than a few seconds (ragd/health/survey.py)."""
 
@@ -114,6 +118,19 @@ def check_gateway(worker: WorkerView | None, deaf_for_seconds: float, patience_s
     if time.time() - compared_at > COMPARISON_SECONDS:
         return note(name, "no comparison with Discord for long", deaf, unit, "see capture's lines in the log")
     return ok(name, deaf, unit)
+
+
+def check_requests(worker: WorkerView | None) -> Outcome:
+    """How many requests Discord refused in the last 10 minutes, by capture's own count."""
+    name, unit = "requests", "requests"
+    beat = worker.beat if worker and worker.working else None
+    invalid = number(beat, "invalid_requests") or 0.0
+    if invalid < MANY_INVALID:
+        return ok(name, invalid, unit)
+    hint = "see capture's lines in the log: which channels, and why"
+    if beat is not None and beat.counters.get("requests_paused"):
+        return warn(name, "Discord refuses so much that reading history waits", invalid, unit, hint)
+    return warn(name, "Discord refuses many requests", invalid, unit, hint)
 
 
 def number(beat: Heartbeat | None, counter: str) -> float | None:

@@ -31,7 +31,8 @@ _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 CHECKS = (
-    *("supervisord", "capture", "syncer", "searcher", "discord", "gateway", "freshness", "canary"),
+    *("supervisord", "capture", "syncer", "searcher", "discord", "gateway", "requests"),
+    *("freshness", "canary"),
     *("database", "integrity", "wal", "disk", "memory", "descriptors", "clock", "http"),
 )
 """Every check, in the order in which they are shown."""
@@ -146,6 +147,7 @@ class Examiner:
         yield checks.check_discord(capture, away)
         deaf = self._deaf.held(bool(checks.number(beat, "deaf_channels")), now)
         yield checks.check_gateway(capture, deaf, self._settings.deaf_seconds)
+        yield checks.check_requests(capture)
 
     # What may take long
 

@@ -49,6 +49,7 @@ CHANGES = frozenset(
         "post",
         "react",
         "remove_member",
+        "reset_token",
         "set_guild_unavailable",
         "set_member_roles",
         "set_nick",

@@ -104,6 +104,10 @@ class ControlClient:
         answer: Json = self.change("create_application", name=name, **more)
         return answer
 
+    def reset_token(self, application_id: int) -> None:
+        """See `World.reset_token`."""
+        self.change("reset_token", application_id=application_id)
+
     def create_guild(self, name: str, owner_id: int, **more: Any) -> int:
         """See `World.create_guild`."""
         return self._make("create_guild", name=name, owner_id=owner_id, **more)
@@ -303,6 +307,10 @@ class ControlClient:
     def identify_budget(self, **changes: int) -> Json:
         """Change the session start limit: remaining, total, reset_after_ms, max_concurrency."""
         return self.fault("identify_budget", **changes)
+
+    def sharding(self, **changes: int) -> Json:
+        """Change what a bot is told about shards: recommended, required."""
+        return self.fault("sharding", **changes)
 
     def clear_faults(self) -> None:
         """Everything back to normal."""

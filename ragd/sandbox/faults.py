@@ -6,7 +6,7 @@ Faults that act on connections at once (cut, reconnect, invalidate, ...) are met
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from itertools import count
 from typing import Any
@@ -83,8 +83,16 @@ class IdentifyBudget:
 
 
 @dataclass(slots=True)
+class Sharding:
+    """What a bot is told about shards: how many it should have, and how few a session may be one of."""
+
+    recommended: int = 1
+    required: int = 1
+
+
+@dataclass(slots=True)
 class Faults:
-    """The switches. Everything is off in a new one and after `clear()`; the identify budget is no switch."""
+    """The switches. Everything is off in a new one and after `clear()`; identify budget and sharding are none."""
 
     zombie: bool = False
     """Heartbeats are not ACKed; events flow."""
@@ -107,6 +115,7 @@ class Faults:
     rest_rules: list[RestRule] = field(default_factory=list)
     dropped_events: int = 0
     identify_budget: IdentifyBudget = field(default_factory=IdentifyBudget)
+    sharding: Sharding = field(default_factory=Sharding)
     _rule_ids: count[int] = field(default_factory=lambda: count(1))
     _random: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311  repeatable on purpose
 
@@ -165,6 +174,7 @@ class Faults:
             "dropped_events": self.dropped_events,
             "rest_rules": self.rest_rules,
             "identify_budget": self.identify_budget.payload(),
+            "sharding": asdict(self.sharding),
         }
 
 

@@ -148,7 +148,7 @@ class Gateway:
         shard_id, shards = shard
         if not 0 <= shard_id < shards:
             raise CloseError(CloseCode.INVALID_SHARD)
-        if shards < self._options.required_shards:
+        if shards < max(self._options.required_shards, self.faults.sharding.required):
             raise CloseError(CloseCode.SHARDING_REQUIRED)
         return shard_id, shards
 

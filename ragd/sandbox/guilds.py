@@ -50,6 +50,12 @@ class GuildActions(WorldState):
         self.applications[app_id] = application
         return application
 
+    def reset_token(self, application_id: int, token: str | None = None) -> Application:
+        """The token becomes another one, and is refused from now on; sessions that it began go on."""
+        application = self.application(application_id)
+        application.token = token or secrets.token_urlsafe(32)
+        return application
+
     # -- guilds
 
     def create_guild(

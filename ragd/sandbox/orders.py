@@ -110,6 +110,13 @@ class FaultOrders:
                 setattr(self._faults.identify_budget, name, value)
         return self._faults.identify_budget.payload()
 
+    def sharding(self, recommended: int | None = None, required: int | None = None) -> dict[str, int]:
+        """What `/gateway/bot` recommends, and below how many shards IDENTIFY is closed with 4011."""
+        sharding = self._faults.sharding
+        sharding.recommended = sharding.recommended if recommended is None else recommended
+        sharding.required = sharding.required if required is None else required
+        return {"recommended": sharding.recommended, "required": sharding.required}
+
     async def clear(self) -> dict[str, Any]:
         """Everything back to normal; the network too."""
         self._faults.clear()

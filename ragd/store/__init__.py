@@ -18,6 +18,7 @@ from ragd.store.health import HealthStore
 from ragd.store.ingest import Ingest
 from ragd.store.migrations import migrate
 from ragd.store.models import Channel
+from ragd.store.refusals import RefusalStore
 from ragd.store.vectors import VectorStore
 
 __all__ = ["ChunkStore", "Counts", "Hole", "Ingest", "Store", "VectorStore"]
@@ -43,6 +44,7 @@ class Counts:
     holes: int
     unreadable_channels: int
     lag_messages: int
+    refused_channels: int = 0
 
 
 class Store(Queries):
@@ -54,6 +56,7 @@ class Store(Queries):
     def __init__(self, database: APSWDatabase) -> None:
         super().__init__(database)
         self.coverage = CoverageStore(database)
+        self.refusals = RefusalStore(database)
         self.chunks = ChunkStore(database)
         self.vectors = VectorStore(database)
         self.alerts = AlertStore(database)
@@ -138,6 +141,7 @@ class Store(Queries):
             holes=len(self.coverage.holes()),
             unreadable_channels=self.coverage.unreadable_channels(),
             lag_messages=self.chunks.lag(),
+            refused_channels=self.refusals.count(),
         )
 
     def _count(self, rest: str) -> int:

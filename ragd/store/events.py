@@ -8,6 +8,9 @@ from typing import Literal
 
 Source = Literal["gateway", "rest"]
 
+Wanted = Literal["messages", "threads"]
+"""What was asked of a channel: its messages, or a list of its archived threads."""
+
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
@@ -48,6 +51,9 @@ class ChannelRow:
 @dataclass(frozen=True, slots=True)
 class SessionBroken:
     """The gateway's stream has a gap from here on: nothing live proves anything until a ChannelsSeen."""
+
+    shard: tuple[int, int] | None = None
+    """Of the guilds of that shard out of so many; None for all guilds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,22 @@ class ThreadsListed:
     at: int
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Discord would not give what was wanted of a channel, although the permissions say that it should."""
+
+    channel_id: int
+    wanted: Wanted = "messages"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessChanged:
+    """Permissions changed: in a channel or category, or in the whole guild."""
+
+    guild_id: int
+    channel_id: int | None = None
+
+
 Event = (
     SessionBroken
     | LoggedIn
@@ -139,4 +161,6 @@ Event = (
     | PageRead
     | ChannelGone
     | ThreadsListed
+    | Refused
+    | AccessChanged
 )

@@ -14,6 +14,7 @@ from playhouse.apsw_ext import APSWDatabase
 from ragd.store.coverage import CoverageStore
 from ragd.store.database import Queries
 from ragd.store.events import (
+    AccessChanged,
     ChannelGone,
     ChannelRow,
     ChannelsSeen,
@@ -26,15 +27,22 @@ from ragd.store.events import (
     PageRead,
     Posted,
     Reacted,
+    Refused,
     SessionBroken,
     ThreadsListed,
 )
 from ragd.store.judgement import Judgement
 from ragd.store.models import Channel, Guild
 from ragd.store.reactions import ReactionStore
+from ragd.store.refusals import RefusalStore
 from ragd.text import SearchPolicy, is_chunkable
 
 _TOMBSTONE_SLICE = 5_000
+
+_NEVER = 2**63 - 1
+"""As `live_from`: Discord refused the channel, so who knows what else it keeps back. Until the next session, nothing
+live proves anything there, and what it brings is read again over REST.
+"""
 
 _UPSERT = """
 INSERT INTO message (id, guild_id, channel_id, author_id, author_name, is_bot, type, content, extra, reply_to_id,
@@ -102,6 +110,7 @@ class _Batch(Queries):
         self._coverage = CoverageStore(database)
         self._reactions = ReactionStore(database)
         self.policy = policy
+        self._refusals = RefusalStore(database)
         self.live_from = live_from
         self.totals: Tally[str] = Tally()
         self._now_ms = time.time_ns() // 1_000_000
@@ -119,6 +128,8 @@ class _Batch(Queries):
             PageRead: self._pages_read,
             ChannelGone: self._channels_gone,
             ThreadsListed: self._threads_listed,
+            Refused: self._refused,
+            AccessChanged: self._access_changed,
         }
 
     def run(self, events: Sequence[Event]) -> None:
@@ -132,9 +143,18 @@ class _Batch(Queries):
         self._change += 1
         return self._change
 
-    def _session_broken(self, _events: list[SessionBroken]) -> None:
+    def _session_broken(self, events: list[SessionBroken]) -> None:
         self._extend_live()
-        self.live_from.clear()
+        for event in events:
+            for channel_id in self._channels_of(event.shard):
+                self.live_from.pop(channel_id, None)
+
+    def _channels_of(self, shard: tuple[int, int] | None) -> list[int]:
+        """Channels of a shard's guilds, or all that are live (Discord's reference, "Sharding")."""
+        if shard is None:
+            return list(self.live_from)
+        shard_id, count = shard
+        return [row[0] for row in self._all("SELECT id FROM channel WHERE (guild_id >> 22) % ? = ?", count, shard_id)]
 
     def _logged_in(self, events: list[LoggedIn]) -> None:
         self.policy = SearchPolicy(self.policy.index_bots, events[-1].user_id)
@@ -147,9 +167,11 @@ class _Batch(Queries):
             ).execute(self._database)
 
     def _channels_seen(self, events: list[ChannelsSeen]) -> None:
+        doubtful = self._refusals.doubtful()
         for channel in (channel for event in events for channel in event.channels):
             self._upsert_channel(channel)
-            self.live_from.setdefault(channel.id, channel.last_message_id + 1)
+            proves_from = _NEVER if channel.id in doubtful else channel.last_message_id + 1
+            self.live_from.setdefault(channel.id, proves_from)
             if not channel.readable:
                 self.live_from.pop(channel.id)
 
@@ -176,6 +198,7 @@ class _Batch(Queries):
             self._upsert(page.rows, "rest")
             self._reactions.state(page.rows, stored)
             self._coverage.add_interval(page.channel_id, page.start_id, page.end_id, "rest")
+            self._refusals.clear(page.channel_id, "messages")
             self.totals["pages"] += 1
             self.totals["backfilled"] += len(page.rows)
 
@@ -211,6 +234,18 @@ class _Batch(Queries):
     def _threads_listed(self, events: list[ThreadsListed]) -> None:
         for event in events:
             Channel.update(threads_listed_at=event.at).where(Channel.id == event.channel_id).execute(self._database)
+            self._refusals.clear(event.channel_id, "threads")
+
+    def _refused(self, events: list[Refused]) -> None:
+        for event in events:
+            self._refusals.note(event.channel_id, event.wanted)
+            if event.wanted == "messages":
+                self._extend_live()
+                self.live_from[event.channel_id] = _NEVER
+
+    def _access_changed(self, events: list[AccessChanged]) -> None:
+        for event in events:
+            self._refusals.forgive(event.guild_id, event.channel_id)
 
     def _upsert(self, rows: Iterable[MessageRow], source: str) -> None:
         self._execute_many(

@@ -188,6 +188,8 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE channel ADD COLUMN imported INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE channel ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE channel ADD COLUMN refused_until INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE channel ADD COLUMN thread_refusals INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE channel ADD COLUMN threads_refused_until INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE message ADD COLUMN reactions TEXT NOT NULL DEFAULT '{}'",
             "ALTER TABLE chunk ADD COLUMN made_at INTEGER NOT NULL DEFAULT 0",
             """CREATE TABLE audit (

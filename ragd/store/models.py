@@ -50,6 +50,9 @@ class Channel(Model):
     """How often in a row Discord refused its messages although the permissions say yes."""
     refused_until = BigIntegerField(default=0)
     """It is not asked again before."""
+    thread_refusals = IntegerField(default=0)
+    threads_refused_until = BigIntegerField(default=0)
+    """The same of the list of its archived threads."""
 
 
 class Message(Model):

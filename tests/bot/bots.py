@@ -22,15 +22,15 @@ from ragd.store import Store
 Result = TypeVar("Result")
 
 
-def settings_in(directory: Path) -> Settings:
-    return load_settings(RAGD_DATA_DIR=directory, DISCORD_BOT_TOKEN="x")
+def settings_in(directory: Path, **more: str) -> Settings:
+    return load_settings(RAGD_DATA_DIR=directory, DISCORD_BOT_TOKEN="x", **more)
 
 
 class StillHost:
     """A Host whose process does nothing."""
 
-    def __init__(self, directory: Path) -> None:
-        self.settings = settings_in(directory)
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
 
     def counters(self) -> Mapping[str, Counter]:
         return {}
@@ -42,11 +42,13 @@ class StillHost:
         raise NotImplementedError
 
 
-async def make_bot(directory: Path) -> CaptureClient:
+async def make_bot(directory: Path, **more: str) -> CaptureClient:
+    """`more` are settings by variable."""
+
     async def nothing() -> None: ...
 
     bot = CaptureClient("!", Journal(Spool(directory / "spool"), nothing))
-    await add_commands(bot, StillHost(directory))
+    await add_commands(bot, StillHost(settings_in(directory, **more)))
     return bot
 
 

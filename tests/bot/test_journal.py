@@ -17,6 +17,7 @@ from ragd.bot.journal import Journal
 from ragd.bot.spool import Spool
 from ragd.errors import TransientError
 from ragd.store.events import (
+    AccessChanged,
     ChannelGone,
     ChannelsSeen,
     Deleted,
@@ -27,6 +28,7 @@ from ragd.store.events import (
     PageRead,
     Posted,
     Reacted,
+    Refused,
     SessionBroken,
     ThreadsListed,
 )
@@ -45,6 +47,9 @@ ALL_KINDS: list[Event] = [
     PageRead(1, 10, 1, at(3), [message(at(2)), message(at(3))]),
     ChannelGone(10),
     ThreadsListed(10, 123),
+    SessionBroken((1, 2)),
+    Refused(10, "threads"),
+    AccessChanged(1, 10),
 ]
 
 

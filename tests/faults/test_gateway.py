@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ragd.bot.endpoints import LONGEST_RECONNECT_SECONDS, _CappedBackoff
+from ragd.bot.endpoints import LONGEST_RECONNECT_SECONDS, CappedBackoff
 from tests.faults.record import Record
 from tests.faults.subject import Subject, connected
 from tests.processes import assert_complete
@@ -156,7 +156,7 @@ def test_network_away(tree: Subject, record: Record) -> None:
 
 def _most_waits() -> str:
     """The pauses between tries are bounded."""
-    backoff = _CappedBackoff()
+    backoff = CappedBackoff()
     longest = max(backoff.delay() for _ in range(200))
     assert LONGEST_RECONNECT_SECONDS / 2 <= longest <= LONGEST_RECONNECT_SECONDS
     return f"longest pause {LONGEST_RECONNECT_SECONDS:.0f} s"

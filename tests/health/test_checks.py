@@ -73,6 +73,19 @@ def test_discord() -> None:
     assert said(checks.check_discord(None, 0.0)) == NOTED
 
 
+def test_refused_requests_are_told_long_before_discord_bars_the_address() -> None:
+    def judge(**counters: object) -> Outcome:
+        return checks.check_requests(worker("capture", beat=beat("capture", **counters)))  # type: ignore[arg-type]
+
+    assert said(judge()) == OK
+    assert said(judge(invalid_requests=checks.MANY_INVALID - 1)) == OK
+    assert said(judge(invalid_requests=checks.MANY_INVALID)) == WARNED
+    waiting = judge(invalid_requests=1_000, requests_paused=True)
+    assert said(waiting) == WARNED
+    assert "reading history waits" in waiting.text
+    assert said(checks.check_requests(None)) == OK
+
+
 def test_deaf_is_told_from_quiet_by_what_discord_says() -> None:
     def judge(deaf_for: float = 0.0, **counters: object) -> Outcome:
         capture = beat("capture", **counters)  # type: ignore[arg-type]
@@ -186,4 +199,4 @@ def test_sentences_and_figures() -> None:
 
 
 def test_every_check_is_named_once() -> None:
-    assert len(CHECKS) == len(set(CHECKS)) == 16
+    assert len(CHECKS) == len(set(CHECKS)) == 17

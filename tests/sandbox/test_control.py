@@ -41,6 +41,18 @@ def test_help_names_everything(control: ControlClient) -> None:
     assert all(callable(getattr(FaultOrders, name)) for name in answer["faults"])
 
 
+def test_a_token_that_was_reset_is_refused(sandbox: SandboxThread, control: ControlClient) -> None:
+    app = control.create_application("ragd", token="sesame")
+    control.reset_token(int(app["id"]))
+    assert sandbox.world.application_by_token("sesame") is None
+
+
+def test_sharding_can_be_asked_for(control: ControlClient) -> None:
+    assert control.sharding(recommended=4) == {"recommended": 4, "required": 1}
+    control.clear_faults()
+    assert control.state()["faults"]["sharding"] == {"recommended": 4, "required": 1}
+
+
 def test_building_a_guild_from_outside(sandbox: SandboxThread, control: ControlClient) -> None:
     ann = control.create_user("ann")
     app = control.create_application("ragd", token="sesame")

@@ -14,14 +14,17 @@ from ragd.bot.commands.sync import SyncCommands
 
 
 async def add_commands(bot: commands.Bot, host: Host) -> None:
-    """Add every command, the one error handler, and the registration of slash commands, which waits for READY."""
+    """Add every command, the one error handler, and the registration of slash commands, which waits for READY.
+
+    The list of slash commands is the whole bot's, so of several instances that with shard 0 registers it.
+    """
     cogs = (
         ErrorHandler(bot),
         HealthCommands(host),
         SyncCommands(host),
         SearchCommands(host),
         PrivacyCommands(),
-        Registration(bot),
+        *([Registration(bot)] if 0 in host.settings.held_shards else []),
     )
     for cog in cogs:
         await bot.add_cog(cog)

@@ -13,6 +13,8 @@ from typing import Any
 import discord
 from discord.ext import commands, tasks
 
+from ragd.bot.requests import TokenRefusedError
+
 _log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 30
@@ -61,6 +63,8 @@ class Registration(commands.Cog):
         except discord.HTTPException as error:
             _log.warning("slash commands cannot be registered, trying again in %d s: %s", RETRY_SECONDS, error)
             return
+        except TokenRefusedError:
+            return  # capture ends by it, and says so
         _log.info("slash commands %s", "registered" if written else "are registered already")
         self._done = True
         self.register.stop()

@@ -47,6 +47,7 @@ class ListenerTotals:
     edited: int
     deleted: int
     holes: int
+    refused: int = 0
 
 
 def success_percent(steps: Counter, failed_steps: Counter) -> float | None:
@@ -115,7 +116,8 @@ def collect_listener(settings: Settings, guild_id: int) -> ListenerTotals:
     with contextlib.closing(Store.open_read_only(settings.database_path)) as store:
         figures = store.figures.of_guild(guild_id)
         holes = sum(hole.guild_id == guild_id for hole in store.coverage.holes())
-    return ListenerTotals(figures.messages, figures.edited, figures.deleted, holes)
+        refused = store.refusals.count(guild_id)
+    return ListenerTotals(figures.messages, figures.edited, figures.deleted, holes, refused)
 
 
 def render_listener(counters: Mapping[str, Counter], totals: ListenerTotals) -> str:
@@ -131,7 +133,8 @@ def render_listener(counters: Mapping[str, Counter], totals: ListenerTotals) -> 
     sessions = plural(_whole(counters.get("sessions")) or 0, "gateway session")
     resumes = plural(_whole(counters.get("resumes")) or 0, "resume")
     holes = f"{plural(totals.holes, 'hole')} to fill" if totals.holes else "No hole: all that can be read is here"
-    return "\n".join([f"Listener: {connected}, {sessions}, {resumes}.", table(rows), f"{holes}."])
+    refused = f" Discord refuses {plural(totals.refused, 'channel')}: asked again later." if totals.refused else ""
+    return "\n".join([f"Listener: {connected}, {sessions}, {resumes}.", table(rows), f"{holes}.{refused}"])
 
 
 def render_wish(counters: Mapping[str, Counter]) -> str:

@@ -18,8 +18,9 @@ async def get_gateway(call: Call) -> web.Response:
 
 
 async def get_gateway_bot(call: Call) -> web.Response:
-    start_limit = call.api.faults.identify_budget.payload()
-    return reply({"url": call.api.gateway_url(), "shards": 1, "session_start_limit": start_limit})
+    faults = call.api.faults
+    answer = {"url": call.api.gateway_url(), "shards": faults.sharding.recommended}
+    return reply({**answer, "session_start_limit": faults.identify_budget.payload()})
 
 
 async def get_own_user(call: Call) -> web.Response:
