@@ -11,7 +11,7 @@ from typing import Any
 from peewee import EXCLUDED, fn
 from playhouse.apsw_ext import APSWDatabase
 
-from ragd.store.coverage import CoverageStore
+from ragd.store.coverage import THREAD_TYPES, CoverageStore
 from ragd.store.database import Queries
 from ragd.store.events import (
     ChannelGone,
@@ -148,11 +148,16 @@ class _Batch(Queries):
 
     def _pages_read(self, events: list[PageRead]) -> None:
         for page in events:
+            if self._is_gone(page.channel_id):
+                continue  # deleted while the answer was on its way: what it says exists does not any more
             self._bury_vanished(page)
             self._upsert(page.rows, "rest")
             self._coverage.add_interval(page.channel_id, page.start_id, page.end_id, "rest")
             self.totals["pages"] += 1
             self.totals["backfilled"] += len(page.rows)
+
+    def _is_gone(self, channel_id: int) -> bool:
+        return bool(self._all("SELECT 1 FROM channel WHERE id = ? AND deleted", channel_id))
 
     def _bury_vanished(self, page: PageRead) -> None:
         """What the store has in the page's range and Discord has not was deleted while nobody listened."""
@@ -170,7 +175,9 @@ class _Batch(Queries):
             self._forget_channel(event.channel_id)
 
     def _forget_channel(self, channel_id: int) -> None:
-        threads = self._all("SELECT id FROM channel WHERE parent_id = ?", channel_id)
+        # its threads only: the channels of a deleted category live on
+        kinds = ",".join(map(str, THREAD_TYPES))
+        threads = self._all(f"SELECT id FROM channel WHERE parent_id = ? AND type IN ({kinds})", channel_id)
         for gone in (channel_id, *(row[0] for row in threads)):
             Channel.update(deleted=True).where(Channel.id == gone).execute(self._database)
             self._coverage.forget(gone)
