@@ -6,7 +6,7 @@ import os
 
 from hypothesis import HealthCheck, Phase, settings
 
-SOAK = int(os.environ.get("RAGD_SOAK", "0"))
+SOAK = int(os.environ.get("SOAK", "0"))
 """So many times the examples of `make test`, chosen at random; 0: as few as in `make test`, the same every time."""
 
 
