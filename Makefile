@@ -2,11 +2,13 @@
 # make test   all tests but those of `make faults`, two at a time (JOBS=1: one after the other)
 # make lint   ruff and mypy
 # make bench  measure, and print what goes into BENCHMARKS.md
+# make soak   the property tests again, at random and ten times as many (SOAK=100: a hundred times)
 # make faults hurt a running tree in every way there is a test for, and print how soon it is well again
 # sudo make install      ragd as a system service: /opt/ragd, systemd units, /etc/ragd
 # sudo make uninstall    take that away, except data and settings; with PURGE=1 those too
 PYTHON ?= python3
 JOBS   ?= 2
+SOAK   ?= 10
 VENV   := .venv
 BIN    := $(VENV)/bin
 # What the service runs on, whatever python3 means to who calls us; PREFIX and DESTDIR as everywhere.
@@ -16,7 +18,7 @@ DESTDIR ?=
 PURGE ?=
 BUILD  := setup.cfg pyproject.toml $(wildcard modelbuild/*.py)
 
-.PHONY: run test lint format bench faults clean check-tools install uninstall
+.PHONY: run test lint format bench soak faults clean check-tools install uninstall
 
 run: $(VENV)/.installed
 	@exec $(BIN)/ragd
@@ -35,6 +37,9 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
+
+soak: $(VENV)/.installed-dev
+	SOAK=$(SOAK) $(BIN)/python -m pytest --timeout=0 -n $(JOBS) tests/property
 
 faults: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults $(FAULTS)

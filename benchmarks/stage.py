@@ -55,11 +55,16 @@ class SandboxProcess:
 
 
 @contextlib.contextmanager
-def sandbox(*, community: str | None = None, like_discord: bool = False) -> Iterator[SandboxProcess]:
-    """A local Discord, empty or with a community, without rate limits or with limits like Discord's."""
+def sandbox(
+    *, community: str | None = None, like_discord: bool = False, history: tuple[int, int] | None = None
+) -> Iterator[SandboxProcess]:
+    """A local Discord, empty, with a community, or with so many channels of so many messages (benchmarks/history.py);
+    without rate limits or with limits like Discord's.
+    """
     command = [sys.executable, "-m", "benchmarks.server"]
     command += ["--like-discord"] if like_discord else []
     command += ["--community", community] if community else []
+    command += ["--history", *map(str, history)] if history else []
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backfill, gateway, queries, report
+from benchmarks import backfill, events, gateway, million, queries, report
 from benchmarks.__main__ import TOPICS
 from benchmarks.backfill import History
 from benchmarks.tables import Table, quantile
@@ -22,6 +22,18 @@ def test_gateway() -> None:
 def test_backfill() -> None:
     (table,) = backfill.run(rounds=1, histories=(History(2, 150),), slow=())
     assert len(table.rows) == 1
+
+
+def test_million() -> None:
+    (table,) = million.run(channels=2, messages=300)
+    figures = {row[0]: row[1] for row in table.rows}
+    assert figures["messages"] == "600"
+    assert int(figures["read again after that"]) < 100
+
+
+def test_events() -> None:
+    (table,) = events.run(events=2_000, samples=2)
+    assert [row[0] for row in table.rows] == ["0", "1,000", "2,000"]
 
 
 def test_queries() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -82,6 +83,35 @@ def test_what_comes_while_history_is_being_read_is_not_lost(place: Place, variab
         for i in range(50):
             place.post(f"live {i}")
         assert_complete(place, database(capture))
+
+
+def test_live_messages_do_not_wait_for_history(place: Place, variables: dict[str, str]) -> None:
+    busy = place.control.create_channel(place.guild_id, "busy")
+    place.control.post_many(busy, place.member_id, [f"old {i}" for i in range(3000)])
+    place.control.rest_fault(delay_seconds=1.0, pattern=f"/channels/{busy}/messages")
+    with running("capture", variables) as capture:
+        until(lambda: (capture.counter("holes") or 0) > 0 and (capture.counter("pages") or 0) > 0, "it reads history")
+        for channel in (place.channel_id, busy):
+            posted = place.post("live", channel)
+            until(lambda: posted in stored_messages(database(capture)), "durable")  # noqa: B023 - asked at once
+        with contextlib.closing(Store.open_read_only(database(capture))) as store:
+            assert [hole.channel_id for hole in store.coverage.holes()] == [busy], "there is history left to read"
+
+
+def test_a_channel_that_cannot_be_read_holds_up_no_other(place: Place, variables: dict[str, str]) -> None:
+    sick, well = (place.control.create_channel(place.guild_id, name) for name in ("sick", "well"))
+    for channel in (sick, well):
+        place.control.post_many(channel, place.member_id, [f"old {i}" for i in range(350)])
+    place.control.rest_fault(status=503, pattern=f"/channels/{sick}/messages")
+    with running("capture", variables) as capture:
+
+        def sick_alone() -> bool:
+            with contextlib.closing(Store.open_read_only(database(capture))) as store:
+                return [hole.channel_id for hole in store.coverage.holes()] == [sick]
+
+        until(sick_alone, "all others are read")
+        place.control.clear_faults()
+        until(lambda: len(stored_messages(database(capture))) == 700, "and it is tried again", 60)
 
 
 def test_sigkill_and_restart(place: Place, variables: dict[str, str]) -> None:

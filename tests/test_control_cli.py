@@ -36,6 +36,7 @@ from tests.toytree import ROOT, ToyTree, wait_until
 COMMANDS = {
     "status": (),
     "search": ("x",),
+    "coverage": (),
     "watch": ("--once",),
     "restart": ("capture",),
     "config": (),

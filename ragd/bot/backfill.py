@@ -14,6 +14,7 @@ import aiohttp
 import discord
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from ragd.bot.hole_queue import RETRY_PAUSE_SECONDS, HoleQueue
 from ragd.bot.journal import Journal
 from ragd.bot.normalise import (
     MessageChannel,
@@ -37,9 +38,6 @@ PAGE = 100
 CHANNELS_AT_ONCE = 8
 """Pages asked for at a time. discord.py keeps to the rate limits; more would only queue up in front of them."""
 
-RETRY_PAUSE_SECONDS = 15.0
-"""Before holes are tried again that a whole round could not make smaller."""
-
 LOOK_SECONDS = 600.0
 """Between two looks for holes that nothing announces: those of channels that Discord refused until then."""
 
@@ -48,7 +46,7 @@ THREADS_KEPT = 10_000
 
 
 class Backfill:
-    """Reads what the gateway did not bring. One round reads one page of each channel that has a hole."""
+    """Reads what the gateway did not bring: a page of each channel that has a hole in turn (see HoleQueue)."""
 
     def __init__(
         self,
@@ -68,8 +66,9 @@ class Backfill:
         self._sessions: Counter[int] = Counter()
         """By shard, grows with each session that is lost or begins."""
         self._threads: dict[int, discord.Thread] = {}
+        self._pages = 0
         self.holes = 0
-        """Holes at the last count."""
+        """Holes that are left, as of the last count."""
         self.resyncs = 0
         """How often everything was stated, filled and re-read since the process started."""
 
@@ -95,7 +94,7 @@ class Backfill:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
             self._wake.clear()
-            await self._journal.commit()  # what woke us may still be queued, and the store would not show its hole
+            await self._journal.commit()
             resync, self._resync_wanted = self._resync_wanted, set()
             if resync:
                 await self._list_threads(resync)
@@ -107,23 +106,38 @@ class Backfill:
     # Holes
 
     async def _fill_all(self) -> None:
-        """Read pages until no hole is left but those of channels that could not be read this time."""
-        started, pages = time.monotonic(), 0
-        failed: set[int] = set()
-        while holes := await self._read_holes():
-            self.holes = len(holes)
-            round_ = _newest_of_each(hole for hole in holes if hole.channel_id not in failed)
-            if not round_:
+        """Read pages until no hole is left but those of channels that could not be read this time.
+
+        Ends early when a new session wants everything looked through: its threads come before old history.
+        """
+        started, self._pages = time.monotonic(), 0
+        queue = HoleQueue()
+        while not self._resync_wanted and (holes := await self._open_holes()):
+            queue.restock(holes, time.monotonic())
+            if not len(queue):
                 _log.warning("%d holes cannot be filled now, trying again later", len(holes))
-                asyncio.get_running_loop().call_later(RETRY_PAUSE_SECONDS, self._wake.set)
                 break
-            read = await self._gather(self._fill_page(hole) for hole in round_)
-            failed |= {hole.channel_id for hole, ok in zip(round_, read, strict=True) if not ok}
-            pages += sum(read)
-        else:
-            self.holes = 0
-        if pages:
-            _log.info("%d pages of messages read in %.1f s", pages, time.monotonic() - started)
+            await asyncio.gather(*(self._drain(queue) for _ in range(CHANNELS_AT_ONCE)))
+        if self._pages:
+            _log.info("%d pages of messages read in %.1f s", self._pages, time.monotonic() - started)
+
+    async def _open_holes(self) -> list[Hole]:
+        self._wake.clear()
+        await self._journal.commit()  # what woke us may still be queued, and the store would not show its hole
+        holes = await self._read_holes()
+        self.holes = len(holes)
+        return holes
+
+    async def _drain(self, queue: HoleQueue) -> None:
+        """Read pages until the queue is empty, or something woke us: then there may be newer holes than these."""
+        while not self._wake.is_set() and (hole := queue.take()):
+            page = await self._fill_page(hole)
+            if page is None:
+                queue.block(hole.channel_id, time.monotonic())
+                asyncio.get_running_loop().call_later(RETRY_PAUSE_SECONDS, self._wake.set)
+                continue
+            self._pages += 1
+            self.holes -= queue.put_back(hole, page.start_id)
 
     async def _gather(self, jobs: Iterable[Awaitable[bool]]) -> list[bool]:
         slots = asyncio.Semaphore(CHANNELS_AT_ONCE)
@@ -134,12 +148,9 @@ class Backfill:
 
         return await asyncio.gather(*(limited(job) for job in jobs))
 
-    async def _fill_page(self, hole: Hole) -> bool:
+    async def _fill_page(self, hole: Hole) -> PageRead | None:
         channel = await self._channel(hole.channel_id)
-        if channel is None:
-            return False
-        page = await self._read_page(channel, hole.end_id, hole.start_id)
-        return page is not None
+        return None if channel is None else await self._read_page(channel, hole.end_id, hole.start_id)
 
     async def _channel(self, channel_id: int) -> MessageChannel | None:
         """The channel from the cache or, for an archived thread, over REST; None if it cannot be had."""
@@ -262,14 +273,6 @@ class Backfill:
         self._threads.update((thread.id, thread) for thread in threads)
         for oldest in list(self._threads)[: max(0, len(self._threads) - THREADS_KEPT)]:
             del self._threads[oldest]
-
-
-def _newest_of_each(holes: Iterable[Hole]) -> list[Hole]:
-    """The first hole of each channel; holes come newest first."""
-    newest: dict[int, Hole] = {}
-    for hole in holes:
-        newest.setdefault(hole.channel_id, hole)
-    return list(newest.values())
 
 
 def _is_transient(error: BaseException) -> bool:

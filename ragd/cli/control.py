@@ -12,6 +12,7 @@ import typer
 
 import ragd
 from ragd.cli import alert, backup
+from ragd.cli.coverage import coverage
 from ragd.cli.health import health, ready
 from ragd.cli.owner import become_owner
 from ragd.cli.reload import reload
@@ -63,6 +64,7 @@ app.command()(status)
 app.command()(health)
 app.command()(ready)
 app.command()(search)
+app.command()(coverage)
 app.command()(watch)
 app.command()(restart)
 app.command()(reload)

@@ -41,7 +41,7 @@ def watch(
         if as_json or not console().is_terminal:
             _print_for_ever(settings, as_json=as_json)
         else:
-            with _keys() as wait:
+            with keys() as wait:
                 _show_live(settings, wait)
 
 
@@ -84,7 +84,7 @@ def _footer() -> Text:
 
 
 @contextlib.contextmanager
-def _keys() -> Iterator[Wait]:
+def keys() -> Iterator[Wait]:
     """Have the terminal hand over keys at once, and not show them; without a terminal nobody presses any."""
     if not sys.stdin.isatty():
         yield _sleep

@@ -10,6 +10,7 @@ from playhouse.apsw_ext import APSWDatabase
 from ragd.store.alerts import AlertStore
 from ragd.store.canary import CANARY_CHANNEL, CanaryStore
 from ragd.store.chunks import ChunkStore
+from ragd.store.completeness import CompletenessStore
 from ragd.store.coverage import CoverageStore, Hole
 from ragd.store.database import BUSY_SECONDS, Durability, Queries, open_database, translated_errors
 from ragd.store.events import ChannelRow
@@ -57,6 +58,7 @@ class Store(Queries):
         super().__init__(database)
         self.coverage = CoverageStore(database)
         self.refusals = RefusalStore(database)
+        self.completeness = CompletenessStore(database)
         self.chunks = ChunkStore(database)
         self.vectors = VectorStore(database)
         self.alerts = AlertStore(database)

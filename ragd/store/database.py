@@ -132,6 +132,12 @@ class Queries:
         with translated_errors(), self._database.atomic("IMMEDIATE"):
             yield
 
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Several reads of one and the same state, whatever is committed meanwhile."""
+        with translated_errors(), self._database.atomic("DEFERRED"):
+            yield
+
     def _all(self, sql: str, *parameters: object) -> list[Row]:
         with translated_errors():
             rows: list[Row] = self._database.execute_sql(sql, parameters).fetchall()

@@ -11,7 +11,7 @@ from typing import Any
 from peewee import EXCLUDED, fn
 from playhouse.apsw_ext import APSWDatabase
 
-from ragd.store.coverage import CoverageStore
+from ragd.store.coverage import THREAD_TYPES, CoverageStore
 from ragd.store.database import Queries
 from ragd.store.events import (
     AccessChanged,
@@ -192,6 +192,8 @@ class _Batch(Queries):
 
     def _pages_read(self, events: list[PageRead]) -> None:
         for page in events:
+            if self._is_gone(page.channel_id):
+                continue  # deleted while the answer was on its way: what it says exists does not any more
             stored = self._stored(page)
             vanished = stored.keys() - {row.id for row in page.rows}
             self._bury(page.guild_id, page.channel_id, sorted(vanished), "rest")
@@ -201,6 +203,9 @@ class _Batch(Queries):
             self._refusals.clear(page.channel_id, "messages")
             self.totals["pages"] += 1
             self.totals["backfilled"] += len(page.rows)
+
+    def _is_gone(self, channel_id: int) -> bool:
+        return bool(self._all("SELECT 1 FROM channel WHERE id = ? AND deleted", channel_id))
 
     def _stored(self, page: PageRead) -> dict[int, str]:
         """Reactions by message that the store has in the page's range. What Discord has not was deleted meanwhile."""
@@ -218,7 +223,9 @@ class _Batch(Queries):
             self._forget_channel(event.channel_id)
 
     def _forget_channel(self, channel_id: int) -> None:
-        threads = self._all("SELECT id FROM channel WHERE parent_id = ?", channel_id)
+        # its threads only: the channels of a deleted category live on
+        kinds = ",".join(map(str, THREAD_TYPES))
+        threads = self._all(f"SELECT id FROM channel WHERE parent_id = ? AND type IN ({kinds})", channel_id)
         for gone in (channel_id, *(row[0] for row in threads)):
             Channel.update(deleted=True).where(Channel.id == gone).execute(self._database)
             self._coverage.forget(gone)
