@@ -18,6 +18,7 @@ import discord
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from ragd.bot.alerts import deliver_alerts
+from ragd.bot.audit import Auditor
 from ragd.bot.backfill import Backfill
 from ragd.bot.client import CaptureClient, close_quietly
 from ragd.bot.commands import add_commands
@@ -61,6 +62,7 @@ class Capture:
         self._backfill = Backfill(self._client, self._journal, self._holes, settings.reconcile_hours)
         self._client.backfill = self._backfill
         self._guard = GatewayGuard(self._client, settings.deaf_seconds)
+        self._auditor = Auditor(self._client, self._journal, self._backfill, self.in_store)
         self._pulse = Pulse(settings, "capture", self.counters)
         self._store: Store | None = None
         self._ingest: Ingest | None = None
@@ -73,6 +75,7 @@ class Capture:
         helpers = [
             asyncio.create_task(self._backfill.run(), name="backfill"),
             asyncio.create_task(self._guard.run(), name="guard"),
+            asyncio.create_task(self._auditor.run(), name="audit"),
             asyncio.create_task(self._deliver_alerts(stop), name="alerts"),
         ]
         try:

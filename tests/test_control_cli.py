@@ -35,6 +35,8 @@ from tests.toytree import ROOT, ToyTree, wait_until
 COMMANDS = {
     "status": (),
     "search": ("x",),
+    "why": ("1",),
+    "audit": (),
     "watch": ("--once",),
     "restart": ("capture",),
     "config": (),

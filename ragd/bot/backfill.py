@@ -55,11 +55,17 @@ class Backfill:
         self._wake = asyncio.Event()
         self._resync_wanted = False
         self._session = 0
+        self._settled_session = -1
         self._threads: dict[int, discord.Thread] = {}
         self.holes = 0
         """Holes at the last count."""
         self.resyncs = 0
         """How often everything was stated, filled and re-read since the process started."""
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether all was filled and recent history read again since the session began or was broken."""
+        return self._settled_session == self._session
 
     def wake(self) -> None:
         """Look for holes now."""
@@ -82,12 +88,14 @@ class Backfill:
             self._wake.clear()
             await self._journal.commit()  # what woke us may still be queued, and the store would not show its hole
             resync, self._resync_wanted = self._resync_wanted, False
+            session = self._session
             if resync:
                 await self._list_threads()
             await self._fill_all()
             if resync and not self._resync_wanted:
                 await self._reconcile()
                 self.resyncs += 1
+                self._settled_session = session
 
     # Holes
 

@@ -227,6 +227,7 @@ class CaptureClient(commands.Bot):
         """What the heartbeat tells of the connection; ages in seconds."""
         return {
             "connected": self._connected,
+            "user_id": str(self.user.id) if self.user else None,
             "sessions": self.sessions,
             "resumes": self.resumes,
             "session_age_seconds": round(time.monotonic() - self._session_began, 1) if self._connected else None,

@@ -8,6 +8,7 @@ from pathlib import Path
 from playhouse.apsw_ext import APSWDatabase
 
 from ragd.store.alerts import AlertStore
+from ragd.store.audits import AuditStore
 from ragd.store.canary import CANARY_CHANNEL, CanaryStore
 from ragd.store.chunks import ChunkStore
 from ragd.store.coverage import CoverageStore, Hole
@@ -18,6 +19,7 @@ from ragd.store.health import HealthStore
 from ragd.store.ingest import Ingest
 from ragd.store.migrations import migrate
 from ragd.store.models import Channel
+from ragd.store.traces import TraceStore
 from ragd.store.vectors import VectorStore
 
 __all__ = ["ChunkStore", "Counts", "Hole", "Ingest", "Store", "VectorStore"]
@@ -60,6 +62,8 @@ class Store(Queries):
         self.figures = FigureStore(database)
         self.health = HealthStore(database)
         self.canary = CanaryStore(database)
+        self.audits = AuditStore(database)
+        self.traces = TraceStore(database)
 
     @classmethod
     def open(cls, path: Path, *, durability: Durability = "NORMAL", busy_seconds: float = BUSY_SECONDS) -> Store:

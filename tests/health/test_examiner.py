@@ -23,7 +23,7 @@ from tests.health.views import beat, view, worker
 from tests.store.factories import GUILD, at, channel, message
 from tests.toytree import settings_of, wait_until
 
-WITHOUT_STORE = {"freshness", "canary", "database", "integrity", "wal"}
+WITHOUT_STORE = {"freshness", "canary", "audit", "database", "integrity", "wal"}
 
 
 @pytest.fixture
