@@ -130,14 +130,22 @@ def _without(span: Interval, first: int, last: int) -> Iterator[Interval]:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a message differs; `fields` names what of it, if it is there on both sides."""
+
+    difference: Difference
+    fields: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """One stretch of a channel at Discord against the store."""
 
     checked: int
     deleted: int
     """Tombstones that are gone from Discord too."""
-    differences: Mapping[int, tuple[Difference, str]]
-    """By message id; with the names of what differs, if it is that."""
+    differences: Mapping[int, Verdict]
+    """By message id."""
 
 
 def compare(shown: Sequence[MessageRow], stored: Sequence[StoredMessage]) -> Comparison:
@@ -147,26 +155,26 @@ def compare(shown: Sequence[MessageRow], stored: Sequence[StoredMessage]) -> Com
     judged = {row.id: _judge(row, rows.get(row.id)) for row in shown}
     differences = {message_id: verdict for message_id, verdict in judged.items() if verdict is not None}
     surplus = [row.id for row in stored if not row.deleted and row.id not in there]
-    differences.update((message_id, (Difference.SURPLUS, "")) for message_id in surplus)
+    differences.update((message_id, Verdict(Difference.SURPLUS)) for message_id in surplus)
     deleted = sum(row.deleted and row.id not in there for row in stored)
     return Comparison(len(there) + len(surplus), deleted, differences)
 
 
-def _judge(shown: MessageRow, row: StoredMessage | None) -> tuple[Difference, str] | None:
+def _judge(shown: MessageRow, row: StoredMessage | None) -> Verdict | None:
     if row is None:
-        return Difference.MISSING, ""
+        return Verdict(Difference.MISSING)
     if row.deleted:
-        return Difference.BURIED, ""
+        return Verdict(Difference.BURIED)
     pairs = {
         "author": (shown.author_id, row.author_id),
         "content": (shown.content, row.content),
         "edit time": (shown.edited_at, row.edited_at),
     }
     wrong = [name for name, (ours, theirs) in pairs.items() if ours != theirs]
-    return (Difference.DIFFERENT, ", ".join(wrong)) if wrong else None
+    return Verdict(Difference.DIFFERENT, ", ".join(wrong)) if wrong else None
 
 
-def confirmed(first: Comparison, second: Comparison) -> dict[int, tuple[Difference, str]]:
+def confirmed(first: Comparison, second: Comparison) -> dict[int, Verdict]:
     """What differed at both looks: what only one of them saw was on its way."""
     return {
         message_id: verdict for message_id, verdict in second.differences.items() if message_id in first.differences
@@ -177,13 +185,11 @@ def confirmed(first: Comparison, second: Comparison) -> dict[int, tuple[Differen
 class Finding:
     """One message, or channel, that was not as Discord has it. Without a word of its text."""
 
-    difference: Difference
+    verdict: Verdict
     guild_id: int
     channel_id: int
     message_id: int
     """0 for a whole channel."""
-    fields: str
-    """What differed, if it is an edit that was not noticed."""
     proof: ProvedInterval | None
     """What had claimed that the store is complete there."""
     mended: bool
@@ -192,11 +198,11 @@ class Finding:
         """As JSON keeps it: ids are strings, for they do not fit a JSON number."""
         proof = self.proof
         return {
-            "difference": self.difference.value,
+            "difference": self.verdict.difference.value,
             "guild_id": str(self.guild_id),
             "channel_id": str(self.channel_id),
             "message_id": str(self.message_id),
-            "fields": self.fields,
+            "fields": self.verdict.fields,
             "proved_by": proof.source if proof else None,
             "proved_from_ms": proof.proved_from if proof else None,
             "proved_at_ms": proof.proved_at if proof else None,
@@ -266,7 +272,8 @@ def _remarks_on_reading(audit: Audit) -> Iterator[str]:
     if not audit.checked:
         yield "nothing was compared: of what was asked about, nothing is known to be complete yet"
     if details.get("holes"):
-        yield f"{details['holes']:,} holes are still being fetched; what lies in them was not compared"
+        holes = _many(details["holes"], "hole")
+        yield f"{holes} still to be fetched; what lies there was not compared"
     if details.get("unread_channels"):
         yield f"not readable this time: channels {', '.join(details['unread_channels'])}"
     if details.get("while_away"):
@@ -276,7 +283,7 @@ def _remarks_on_reading(audit: Audit) -> Iterator[str]:
 def _remarks_on_counts(details: Mapping[str, Any]) -> Iterator[str]:
     if details.get("threads"):
         off = details["threads_off"]
-        yield f"message counts of {details['threads']:,} threads compared, {len(off):,} differ"
+        yield f"message counts of {_many(details['threads'], 'thread')} compared, {len(off):,} differ"
         for thread in off:
             yield f"thread {thread['thread_id']}: Discord counts {thread['discord']:,}, the store {thread['stored']:,}"
     for told in details.get("search", ()):
@@ -285,9 +292,13 @@ def _remarks_on_counts(details: Mapping[str, Any]) -> Iterator[str]:
         else:
             verdict = "agrees" if agree(told["discord"], told["stored"]) else "differs; its index may lag"
             yield (
-                f"Discord's search counts {told['discord']:,} messages in {told['channels']:,} channels,"
+                f"Discord's search counts {_many(told['discord'], 'message')} in {_many(told['channels'], 'channel')},"
                 f" the store {told['stored']:,}: {verdict}"
             )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def describe(finding: Mapping[str, Any]) -> str:

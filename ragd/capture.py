@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -24,6 +25,7 @@ from ragd.bot.client import CaptureClient, close_quietly
 from ragd.bot.commands import add_commands
 from ragd.bot.endpoints import LONGEST_RECONNECT_SECONDS, use_endpoints
 from ragd.bot.guard import GatewayGuard
+from ragd.bot.inspection import Means
 from ragd.bot.journal import Journal
 from ragd.bot.spool import Spool
 from ragd.config import Settings
@@ -62,7 +64,8 @@ class Capture:
         self._backfill = Backfill(self._client, self._journal, self._holes, settings.reconcile_hours)
         self._client.backfill = self._backfill
         self._guard = GatewayGuard(self._client, settings.deaf_seconds)
-        self._auditor = Auditor(self._client, self._journal, self._backfill, self.in_store)
+        means = Means(self._client, self._journal, self._backfill, self.in_store, random.SystemRandom())
+        self._auditor = Auditor(means)
         self._pulse = Pulse(settings, "capture", self.counters)
         self._store: Store | None = None
         self._ingest: Ingest | None = None

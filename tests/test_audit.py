@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def test_all_is_present(place: Place, variables: dict[str, str], capture: Proces
     code, out, err = ask(variables)
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "48 of 48 present, 3 deleted as expected"
-    assert "message counts of 1 threads compared, 0 differ" in out
+    assert "message counts of 1 thread compared, 0 differ" in out
     assert "Discord's search counts 48 messages in 2 channels, the store 48: agrees" in out
 
 
@@ -147,6 +147,12 @@ def test_a_tombstone_of_what_exists_cannot_be_mended(place: Place, variables: di
     assert code == 66
     assert f"/{message_id} is a tombstone, but Discord has it still; NOT mended" in out
     assert "1 found to differ, 0 of them mended" in out
+    # and no sample is so small, or so lucky, that it is forgotten
+    code, document = audit(variables, "--sample", "1")
+    assert (code, document["unmended"]) == (66, 1)
+    spoil(capture, "DELETE FROM message WHERE id = ?", message_id)
+    assert audit(variables, "--sample", "1")[1]["unmended"] == 0
+    assert audit(variables, "--sample", "1")[0] == 0
 
 
 def test_a_channel_that_went_without_a_word(place: Place, variables: dict[str, str], capture: Process) -> None:
@@ -175,7 +181,7 @@ def test_holes_are_told_and_are_no_failure(place: Place, variables: dict[str, st
     code, out, _ = ask(variables)
     assert code == 0
     assert "10 of 10 present" in out
-    assert "1 holes are still being fetched; what lies in them was not compared" in out
+    assert "1 hole still to be fetched; what lies there was not compared" in out
 
 
 def test_only_some_channels(place: Place, variables: dict[str, str], capture: Process) -> None:
@@ -257,13 +263,14 @@ def test_without_capture_nothing_is_asked(place: Place, variables: dict[str, str
         assert store._all("SELECT * FROM audit WHERE kind = 'asked'") == []
 
 
-def test_a_capture_that_dies_leaves_its_audit_to_the_next(
-    place: Place, variables: dict[str, str], capture: Process
+@pytest.mark.parametrize("end", [Process.kill, Process.stop])
+def test_a_capture_that_ends_leaves_its_audit_to_the_next(
+    place: Place, variables: dict[str, str], capture: Process, end: Callable[[Process], object]
 ) -> None:
     place.control.rest_fault(pattern="/channels/*/messages*", delay_seconds=60)
     process = ragdctl(variables, "audit", "--json")
     until(lambda: _state(capture) == "running", "the audit runs")
-    capture.kill()
+    end(capture)
     place.control.clear_faults()
     with running("capture", variables):
         out, err = process.communicate(timeout=120)
@@ -312,3 +319,45 @@ def _pretend_capture(variables: dict[str, str], directory: Path) -> None:
     settings = settings_of(variables)
     settings.heartbeat_dir.mkdir(parents=True, exist_ok=True)
     write_heartbeat(settings.heartbeat_dir, Heartbeat("capture", os.getpid(), 0.0, 0.0, 1, "running"))
+
+
+def test_the_daily_one_is_made_by_itself_and_the_next_is_set(place: Place, capture: Process) -> None:
+    (message_id, *_) = place.ledger().messages
+    spoil(capture, "DELETE FROM message WHERE id = ?", message_id)
+    until(lambda: _daily(capture), "one is set")
+    spoil(capture, "UPDATE audit SET asked_at = 1 WHERE kind = 'daily'")
+    until(lambda: ("done", 1, 0) in _daily(capture), "it is made", seconds=90)
+    until(lambda: len(_daily(capture)) == 2, "the next one is set")
+    with store_of(capture) as store:
+        following = store.audits.next_daily()
+        done = store.audits.last().done
+    assert following is not None
+    assert done is not None
+    assert following.asked_at > (done.ended_at or 0) + 20 * 3600
+    assert truthful(place, capture)
+
+
+def _daily(process: Process) -> list[tuple[str, int, int]]:
+    with store_of(process) as store:
+        rows = store._all("SELECT state, found, unmended FROM audit WHERE kind = 'daily' ORDER BY id")
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def test_what_happened_without_a_session_is_no_finding_but_put_right(
+    place: Place, variables: dict[str, str], capture: Process
+) -> None:
+    """Capture would read it again by itself, if it were not kept from that by a channel it cannot fill."""
+    other = place.control.create_channel(place.guild_id, "other")
+    assert_complete(place, capture.settings.database_path)
+    (gone, *_) = [entry.id for entry in place.ledger().messages.values() if entry.content == "message 30"]
+    place.control.network(up=False)
+    place.post("missed", other)
+    place.control.delete(gone)
+    place.control.expire_sessions()
+    place.control.rest_fault(status=500, pattern=f"/channels/{other}/messages*")
+    place.control.network(up=True)
+    until(lambda: capture.counter("sessions") == 2, "a second session", seconds=90)
+    code, document = audit(variables, "--channel", "general")
+    assert (code, document["found"], document["details"]["while_away"]) == (0, 0, 1)
+    assert document["details"]["holes"] == 0  # of this channel
+    assert gone not in stored_messages(capture.settings.database_path)
