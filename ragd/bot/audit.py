@@ -89,6 +89,8 @@ class Auditor:
         except Withdrawn:
             _log.info("audit %d was taken back", audit.id)
         except (AuditFailed, ConfigError) as error:
+            if self._client.is_closed():
+                return  # capture stops: the row stays as it is, and the next one takes it up
             problem = str(error)
             _log.warning("audit %d failed: %s", audit.id, problem)
             await self._in_store(lambda store: store.audits.fail(audit.id, problem, time.time()))
