@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -18,11 +19,13 @@ import discord
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from ragd.bot.alerts import deliver_alerts
+from ragd.bot.audit import Auditor
 from ragd.bot.backfill import Backfill
 from ragd.bot.client import close_quietly
 from ragd.bot.commands import add_commands
 from ragd.bot.endpoints import LONGEST_RECONNECT_SECONDS, use_endpoints
 from ragd.bot.guard import GatewayGuard
+from ragd.bot.inspection import Means
 from ragd.bot.journal import Journal
 from ragd.bot.requests import TokenRefusedError, in_background
 from ragd.bot.sessions import Shards
@@ -66,6 +69,8 @@ class Capture:
         self._backfill = Backfill(self._client, self._journal, self._holes, settings.reconcile_hours, self._refused)
         self._client.backfill = self._backfill
         self._guard = GatewayGuard(self._client, settings.deaf_seconds)
+        means = Means(self._client, self._journal, self._backfill, self.in_store, random.SystemRandom())
+        self._auditor = Auditor(means)
         self._pulse = Pulse(settings, "capture", self.counters)
         self._store: Store | None = None
         self._ingest: Ingest | None = None
@@ -80,6 +85,7 @@ class Capture:
         helpers = [
             asyncio.create_task(in_background(self._backfill.run()), name="backfill"),
             asyncio.create_task(in_background(self._guard.run()), name="guard"),
+            asyncio.create_task(in_background(self._auditor.run()), name="audit"),
             asyncio.create_task(self._deliver_alerts(stop), name="alerts"),
         ]
         try:

@@ -17,6 +17,9 @@ class ExitCode(IntEnum):
     """The command line names something that does not exist."""
     DATA = 65
     """A file or record is damaged or of another format. supervisord does not restart a worker that ends with it."""
+    MISSING = 66
+    """Something that should be there is not: `ragdctl audit` found that the store and Discord differ, `ragdctl why`
+    that a message is not findable."""
     UNAVAILABLE = 69
     """A process that should answer does not."""
     CANNOT_CREATE = 73

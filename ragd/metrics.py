@@ -162,6 +162,18 @@ def _store(sample: Sample) -> Iterator[Metric]:
     yield from _gauge("ragd_database_write_seconds", text, sample.measured.write_seconds)
 
 
+def _audits(sample: Sample) -> Iterator[Metric]:
+    survey = sample.measured.survey
+    done = survey.audits.done if survey and survey.audits else None
+    if done is None:
+        return
+    counts = {"checked": done.checked, "present": done.present, "deleted": done.deleted, "unmended": done.unmended}
+    text = "Messages that the last audit compared with Discord, and what it found."
+    values: dict[str, float | None] = {result: float(count) for result, count in counts.items()}
+    yield from _by_label(GaugeMetricFamily, "ragd_audit_messages", text, "result", values)
+    yield from _gauge("ragd_audit_last_timestamp_seconds", "When that was, Unix time.", done.ended_at)
+
+
 def _contents(sample: Sample) -> Iterator[Metric]:
     counts = sample.measured.counted.counts if sample.measured.counted else None
     if counts is None:
@@ -234,6 +246,7 @@ _PARTS: tuple[Callable[[Sample], Iterator[Metric]], ...] = (
     _disk,
     _store,
     _contents,
+    _audits,
     _capture,
     _requests,
     _search,

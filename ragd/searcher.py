@@ -250,6 +250,7 @@ class Searcher:
             "queries": self._queries,
             "query_seconds": round(self._query_seconds, 6),
             **{f"vectors_{name}": len(follower.index) for name, follower in self._followers.items()},
+            **{f"position_{name}": follower.position for name, follower in self._followers.items()},
         }
 
     # HTTP

@@ -31,7 +31,7 @@ LAYERS = (
     ),
     ("config", "heartbeat", "alerts", "httpd", "text"),
     ("log", "store", "chunking", "embedding", "index", "worker", "supervision", "search_client", "notices", "crashes"),
-    ("search", "health", "liveness", "store_link", "soundness", "backup"),
+    ("search", "health", "liveness", "store_link", "soundness", "backup", "auditing", "trace"),
     ("keeper", "status", "metrics"),
     ("bot", "outside"),
     ("capture", "syncer", "searcher", "watchdog"),

@@ -37,6 +37,8 @@ COMMANDS = {
     "status": (),
     "search": ("x",),
     "coverage": (),
+    "why": ("1",),
+    "audit": (),
     "watch": ("--once",),
     "restart": ("capture",),
     "config": (),

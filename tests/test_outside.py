@@ -27,8 +27,9 @@ from ragd.health.survey import Survey
 from ragd.metrics import Sample, render
 from ragd.outside import RETRY_SECONDS, Outside, Report
 from ragd.store import Counts, Store
+from ragd.store.audits import LastAudits
 from ragd.store.health import Progress
-from tests.health.views import beat, view, worker
+from tests.health.views import audit, beat, view, worker
 from tests.toytree import ROOT, ToyTree, settings_of, wait_until
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -55,6 +56,7 @@ CAPTURE = beat(
 )
 SYNCER = beat("syncer", chunks_made=40, embedded=38, backlog=0)
 SEARCHER = beat("searcher", queries=4, query_seconds=0.012, vectors_temporal=20, vectors_conversation=21, backlog=0)
+AUDIT = audit(checked=500, present=498, deleted=7, found=2, unmended=1, ended_at=1_700_000_000)
 
 SAMPLE = Sample(
     view=view(*(worker(one.process, beat=one, restarts=2) for one in (CAPTURE, SYNCER, SEARCHER))),
@@ -67,7 +69,7 @@ SAMPLE = Sample(
     failures={"disk": 0, "canary": 1},
     measured=Measurements(
         processes={"capture": ProcessFigures(50_000_000, 12.5, 1.7e9, 20, 1024)},
-        survey=Survey(Progress(5, 9, 9, None), 4096, 81_920),
+        survey=Survey(Progress(5, 9, 9, None), 4096, 81_920, audits=LastAudits(AUDIT, None, 0)),
         counted=Survey(Progress(5, 9, 9, None), 4096, 81_920, Counts(310, 1, 4, 40, 38, 2, 1, 5)),
         write_seconds=0.004,
         behind_seconds=0.5,
@@ -120,6 +122,9 @@ def test_metrics_say_what_the_pass_saw() -> None:
         "ragd_check_verdict{check=canary}": 2,
         "ragd_check_failures_total{check=canary}": 1,
         "ragd_canary_round_trip_seconds": 0.4,
+        "ragd_audit_messages{result=checked}": 500,
+        "ragd_audit_messages{result=unmended}": 1,
+        "ragd_audit_last_timestamp_seconds": 1_700_000_000,
         "ragd_search_duration_seconds_count": 4,
         "ragd_search_duration_seconds_sum": 0.012,
         "ragd_index_vectors{strategy=temporal}": 20,

@@ -48,6 +48,8 @@ def test_every_command_has_its_row(tool: ModuleType) -> None:
     for command in (
         "status",
         "search TEXT",
+        "why LINK",
+        "audit ",
         "watch",
         "restart WORKER",
         "config",

@@ -65,12 +65,19 @@ class Backfill:
         self._resync_wanted: set[int] = set()
         self._sessions: Counter[int] = Counter()
         """By shard, grows with each session that is lost or begins."""
+        self._settled: dict[int, int] = {}
+        """By shard, the session in which all was filled and read again."""
         self._threads: dict[int, discord.Thread] = {}
         self._pages = 0
         self.holes = 0
         """Holes that are left, as of the last count."""
         self.resyncs = 0
         """How often everything was stated, filled and re-read since the process started."""
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether all was filled and recent history read again since the session began or was broken."""
+        return bool(self._sessions) and self._settled == self._sessions
 
     def wake(self) -> None:
         """Look for holes now."""
@@ -96,12 +103,14 @@ class Backfill:
             self._wake.clear()
             await self._journal.commit()
             resync, self._resync_wanted = self._resync_wanted, set()
+            sessions = self._sessions.copy()
             if resync:
                 await self._list_threads(resync)
             await self._fill_all()
             if unbroken := resync - self._resync_wanted:
                 await self._reconcile(unbroken)
                 self.resyncs += 1
+                self._settled.update({shard: sessions[shard] for shard in unbroken})
 
     # Holes
 

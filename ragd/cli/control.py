@@ -12,6 +12,7 @@ import typer
 
 import ragd
 from ragd.cli import alert, backup
+from ragd.cli.audit import audit
 from ragd.cli.coverage import coverage
 from ragd.cli.health import health, ready
 from ragd.cli.owner import become_owner
@@ -21,6 +22,7 @@ from ragd.cli.search import search
 from ragd.cli.settings import config
 from ragd.cli.status import status
 from ragd.cli.watch import watch
+from ragd.cli.why import why
 from ragd.config import load_settings
 from ragd.errors import ConfigError, RagdError
 from ragd.log import complain
@@ -65,6 +67,8 @@ app.command()(health)
 app.command()(ready)
 app.command()(search)
 app.command()(coverage)
+app.command()(why)
+app.command()(audit)
 app.command()(watch)
 app.command()(restart)
 app.command()(reload)

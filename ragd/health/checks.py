@@ -12,6 +12,7 @@ from ragd.health.canary import Flight
 from ragd.health.outcome import Outcome, fail, fail_quietly, note, ok, warn
 from ragd.health.view import ProcessFigures, View, WorkerView
 from ragd.heartbeat import Heartbeat
+from ragd.store.audits import LastAudits
 
 AWAY_SECONDS = 120.0
 """Discord closes connections as a matter of course; one that has not come back by then is an alert."""
@@ -31,6 +32,9 @@ SURVEY_SECONDS = 15.0
 
 WAL_BYTES = 256 * 2**20
 """Sixteen times the size at which the syncer empties the write-ahead log at once."""
+
+AUDIT_SECONDS = 2 * 86_400.0
+"""An audit is made daily; without one for so long nobody knows whether the store is what Discord has."""
 
 BEHIND_SECONDS = 60.0
 """How long a change may wait before search counts as behind."""
@@ -188,6 +192,24 @@ def check_canary(flight: Flight, excuse: str) -> Outcome:
     why = flight.problem or f"it waits for the {flight.lost_at}"
     hint = f"see the {flight.lost_at}'s lines in the log, `ragdctl restart {flight.lost_at}`"
     return fail(name, f"a new message is not found: {why}", hint=hint)
+
+
+def check_audit(last: LastAudits, now: float) -> Outcome:
+    """What came of the newest comparison of the store with Discord (ragd/bot/audit.py); `now` in Unix seconds."""
+    name, unit, done = "audit", "messages", last.done
+    if done is not None and done.unmended:
+        hint = "`ragdctl audit` compares again and names them, `ragdctl why ID` tells what became of one"
+        return fail(name, "the store is not what Discord has, and cannot be mended", done.unmended, unit, hint)
+    if now - max(last.since, (done.ended_at or 0) if done else 0) > AUDIT_SECONDS:
+        why = f": {last.failed.problem}" if last.failed else ""
+        return warn(name, f"the store was not compared with Discord for long{why}", hint="try `ragdctl audit`")
+    if done is None:
+        return ok(name, text="not compared with Discord yet")
+    if done.found:
+        return warn(
+            name, "messages were not as Discord has them, and were mended", done.found, unit, "see capture's log"
+        )
+    return ok(name, done.checked, unit)
 
 
 # The machine

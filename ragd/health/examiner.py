@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 CHECKS = (
     *("supervisord", "capture", "syncer", "searcher", "discord", "gateway", "requests"),
     *("freshness", "canary"),
-    *("database", "integrity", "wal", "disk", "memory", "descriptors", "clock", "http"),
+    *("audit", "database", "integrity", "wal", "disk", "memory", "descriptors", "clock", "http"),
 )
 """Every check, in the order in which they are shown."""
 
@@ -196,6 +196,8 @@ class Examiner:
         measured.behind_seconds = self._backlog.behind_seconds
         self.ledger.enter(checks.check_database(None, measured.write_seconds, 0.0))
         self.ledger.enter(checks.check_wal(seen.wal_bytes))
+        if seen.audits is not None:
+            self.ledger.enter(checks.check_audit(seen.audits, time.time()))
         self.ledger.enter(
             checks.check_freshness(
                 seen.progress.lag_messages,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ragd.errors import UnavailableError
 from ragd.store import Counts, Store
+from ragd.store.audits import LastAudits
 from ragd.store.health import CheckState, Progress, Tally
 
 BUSY_SECONDS = 5.0
@@ -29,6 +30,7 @@ class Survey:
     counts: Counts | None = None
     write_seconds: float | None = None
     """How long the commit of the history took, which is the proof that the store can be written."""
+    audits: LastAudits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ def survey(database: Path, page: Page | None, *, count: bool) -> Survey:
             database.stat().st_size,
             store.counts() if count else None,
             write_seconds,
+            store.audits.last(),
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from playhouse.apsw_ext import APSWDatabase
 
 from ragd.store.alerts import AlertStore
+from ragd.store.audits import AuditStore
 from ragd.store.canary import CANARY_CHANNEL, CanaryStore
 from ragd.store.chunks import ChunkStore
 from ragd.store.completeness import CompletenessStore
@@ -20,6 +21,7 @@ from ragd.store.ingest import Ingest
 from ragd.store.migrations import migrate
 from ragd.store.models import Channel
 from ragd.store.refusals import RefusalStore
+from ragd.store.traces import TraceStore
 from ragd.store.vectors import VectorStore
 
 __all__ = ["ChunkStore", "Counts", "Hole", "Ingest", "Store", "VectorStore"]
@@ -65,6 +67,8 @@ class Store(Queries):
         self.figures = FigureStore(database)
         self.health = HealthStore(database)
         self.canary = CanaryStore(database)
+        self.audits = AuditStore(database)
+        self.traces = TraceStore(database)
 
     @classmethod
     def open(cls, path: Path, *, durability: Durability = "NORMAL", busy_seconds: float = BUSY_SECONDS) -> Store:

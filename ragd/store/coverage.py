@@ -62,6 +62,20 @@ class Hole:
     end_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What is complete of a channel that is captured, up to its newest message: disjoint, ascending, never empty."""
+
+    guild_id: int
+    channel_id: int
+    last_message_id: int
+    intervals: tuple[Interval, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        return self.intervals == ((FIRST_ID, self.last_message_id),)
+
+
 def holes_between(intervals: Iterable[Interval], last_id: int) -> list[Interval]:
     """What disjoint intervals leave out of FIRST_ID..last_id, ascending."""
     holes, start = [], FIRST_ID
@@ -195,9 +209,27 @@ class CoverageStore(Queries):
         ]
         return sorted(holes, key=lambda hole: hole.end_id, reverse=True)
 
+    def covered(self) -> list[Covered]:
+        """What is known to be complete of every channel that is captured and has messages."""
+        channels = self._all(f"SELECT guild_id, id, last_message_id FROM channel WHERE {_CAPTURED}")
+        found = [
+            Covered(guild_id, channel_id, last_id, tuple(_up_to(last_id, self.intervals(channel_id))))
+            for guild_id, channel_id, last_id in channels
+        ]
+        return [covered for covered in found if covered.intervals]
+
+    def captured(self, channel_ids: Iterable[int]) -> list[int]:
+        """Those of the channels whose every message the store is to have."""
+        wanted = set(channel_ids)
+        return [row[0] for row in self._all(f"SELECT id FROM channel WHERE {_CAPTURED}") if row[0] in wanted]
+
     def unreadable_channels(self) -> int:
         """How many channels there are whose messages the bot may not read."""
         return int(self._one("SELECT count(*) FROM channel WHERE NOT readable AND NOT deleted")[0])
+
+
+def _up_to(last_id: int, intervals: Iterable[Interval]) -> list[Interval]:
+    return [(first, min(last, last_id)) for first, last in intervals if first <= last_id]
 
 
 def _now_ms() -> int:

@@ -217,19 +217,33 @@ class Audit(Model):
     """`asked` by a person or `daily`."""
     sample = IntegerField()
     """How many messages are to be compared."""
+    channels = TextField(default="[]")
+    """JSON: ids of the only channels to look at; empty for all."""
     state = TextField()
     """`waiting`, `running`, `done` or `failed`."""
     asked_at = BigIntegerField()
+    """It is not begun before: of a `daily` one that waits, a time to come."""
     started_at = BigIntegerField(null=True)
     ended_at = BigIntegerField(null=True)
+    pid = BigIntegerField(null=True)
+    """The capture that has taken it."""
+    attempts = IntegerField(default=0)
+    """How often it was taken: a capture that dies leaves it to the next."""
+    touched_at = BigIntegerField(default=0)
+    """When it moved on last."""
     checked = IntegerField(default=0)
-    """Messages that Discord has, or had, in what was read."""
+    """Messages that Discord has in what was read, and those that the store wrongly took to be there still."""
     present = IntegerField(default=0)
-    """Those of them that the store has as they are."""
+    """Those of them that the store had as they are."""
     deleted = IntegerField(default=0)
     """Tombstones of the store that are gone from Discord too, as expected."""
+    found = IntegerField(default=0)
+    unmended = IntegerField(default=0)
+    """Messages that did not agree, and those of them that still do not."""
     findings = TextField(default="[]")
-    """JSON: what did not agree, a dictionary each."""
+    """JSON: what did not agree, a dictionary each; the first of them, if there are many."""
+    details = TextField(default="{}")
+    """JSON: what else was looked at (ragd/auditing.py, Outlook)."""
     problem = TextField(default="")
     """Why it failed."""
 

@@ -14,7 +14,8 @@ from ragd.health import CHECKS, Outcome, ProcessFigures, Verdict, checks
 from ragd.health.canary import Flight
 from ragd.health.outcome import fail, format_figure
 from ragd.health.view import measure
-from tests.health.views import beat, view, worker
+from ragd.store.audits import Audit, LastAudits
+from tests.health.views import audit, beat, view, worker
 
 MIB = 2**20
 
@@ -130,6 +131,30 @@ def test_freshness_is_judged_by_progress() -> None:
     assert said(judge(40, 3, 0)) == OK
     assert said(judge(400_000, 3600, 2)) == NOTED  # a long backfill goes on
     assert said(judge(40, 300, 121)) == FAILED
+
+
+def test_audit() -> None:
+    now = 1_000_000.0
+
+    def judge(done: Audit | None, since: float = now, failed: Audit | None = None) -> Outcome:
+        return checks.check_audit(LastAudits(done, failed, int(since)), now)
+
+    days = 86_400.0
+
+    def audit_of(age: float = 3600.0, **fields: object) -> Audit:
+        return audit(ended_at=int(now - age), **fields)
+
+    well = judge(audit_of(checked=500, present=500))
+    assert (said(well), well.figure, well.unit) == (OK, 500, "messages")
+    assert said(judge(None)) == OK  # a new ragd
+    assert said(judge(None, now - 3 * days)) == WARNED
+    assert said(judge(audit_of(3 * days), now - 30 * days)) == WARNED
+    late = judge(audit_of(3 * days), now - 30 * days, audit_of(state="failed", problem="Discord does not answer"))
+    assert late.text == "the store was not compared with Discord for long: Discord does not answer"
+    mended = judge(audit_of(checked=500, present=498, found=2))
+    assert (said(mended), mended.figure) == (WARNED, 2)
+    lost = judge(audit_of(3 * days, checked=500, present=498, found=2, unmended=1))
+    assert (said(lost), lost.figure) == (FAILED, 1)
 
 
 def test_canary() -> None:

@@ -17,13 +17,14 @@ from ragd.health.history import FAIL_MARK, OK_MARK, WARN_MARK, read_history
 from ragd.health.ledger import Ledger
 from ragd.health.outcome import fail, note, ok
 from ragd.store import Store
+from ragd.store.audits import Tally as Tallied
 from ragd.store.events import ChannelsSeen, GuildSeen, Posted
 from ragd.store.health import CheckState, Tally, slot_of
 from tests.health.views import beat, view, worker
 from tests.store.factories import GUILD, at, channel, message
 from tests.toytree import settings_of, wait_until
 
-WITHOUT_STORE = {"freshness", "canary", "database", "integrity", "wal"}
+WITHOUT_STORE = {"freshness", "canary", "audit", "database", "integrity", "wal"}
 
 
 @pytest.fixture
@@ -135,6 +136,24 @@ def test_waiting_messages_that_nobody_cares_for_are_a_failure(settings: Settings
     rounds.until("freshness", Verdict.OK)
     assert rounds.examiner.lag_messages == 1
     rounds.until("freshness", Verdict.FAIL, "nothing is done")
+
+
+def test_messages_that_an_audit_could_not_mend_are_a_failure(settings: Settings, rounds: Rounds) -> None:
+    rounds.until("audit", Verdict.OK, "not compared")
+    store, now = Store.open(settings.database_path), time.time()
+    store.audits.ask(10, (), now)
+    asked = store.audits.due(1, now, bool)
+    assert asked is not None
+    assert store.audits.take(asked, 1, now)
+    assert store.audits.finish(asked.id, 1, Tallied(10, 9, 0, found=1, unmended=1), [], {}, now)
+    rounds.until("audit", Verdict.FAIL, "cannot be mended")
+    store.audits.ask(10, (), now)
+    again = store.audits.due(1, now, bool)
+    assert again is not None
+    assert store.audits.take(again, 1, now)
+    assert store.audits.finish(again.id, 1, Tallied(10, 10), [], {}, now)
+    store.close()
+    rounds.until("audit", Verdict.OK)
 
 
 def test_a_damaged_file_fails_its_check(settings: Settings, rounds: Rounds) -> None:

@@ -6,6 +6,7 @@ import os
 
 from ragd.health import View, WorkerView
 from ragd.heartbeat import WORKERS, Counter, Heartbeat
+from ragd.store.audits import Audit
 
 
 def beat(name: str, state: str = "running", detail: str = "", **counters: Counter) -> Heartbeat:
@@ -25,6 +26,16 @@ def worker(name: str, condition: str = "healthy", **fields: object) -> WorkerVie
         "beat": beat(name),
     }
     return WorkerView(**{**values, **fields})  # type: ignore[arg-type]
+
+
+def audit(**fields: object) -> Audit:
+    """One that ended and found all well."""
+    values: dict[str, object] = {
+        **{"id": 1, "kind": "daily", "sample": 500, "channels": (), "state": "done", "asked_at": 0, "problem": ""},
+        **{"started_at": 0, "ended_at": 0, "pid": 1, "attempts": 1, "touched_at": 0, "findings": (), "details": {}},
+        **{"checked": 0, "present": 0, "deleted": 0, "found": 0, "unmended": 0},
+    }
+    return Audit(**{**values, **fields})  # type: ignore[arg-type]
 
 
 def view(*workers: WorkerView, supervisord: str = "", http: str = "") -> View:

@@ -1,0 +1,103 @@
+"""One page of a channel for an audit, and what may keep Discord from giving it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import aiohttp
+import discord
+
+from ragd.auditing import Place
+from ragd.bot.normalise import MessageChannel, can_read, message_row
+from ragd.errors import ConfigError, UnavailableError
+from ragd.store.coverage import FIRST_ID
+from ragd.store.events import PageRead
+
+Result = TypeVar("Result")
+
+
+class AuditFailed(UnavailableError):  # noqa: N818 - an outcome: it is told to who asked
+    """The audit cannot be brought to its end; says why."""
+
+
+class UnreadableChannelError(Exception):
+    """The bot may not read it, or cannot find it."""
+
+
+class GoneChannelError(Exception):
+    """Discord has it no more."""
+
+
+async def guarded(asking: Awaitable[Result]) -> Result:
+    """Await an answer of Discord's; discord.py has tried five times before it raises a server's error.
+
+    Raises ConfigError for a refused token, AuditFailed when Discord does not answer, and as they are the errors that
+    are about the thing asked for: Forbidden, NotFound, InvalidData.
+    """
+    try:
+        return await asking
+    except (discord.Forbidden, discord.NotFound, discord.InvalidData):
+        raise
+    except (discord.HTTPException, aiohttp.ClientError, TimeoutError, OSError) as error:
+        if isinstance(error, discord.HTTPException) and error.status == 401:
+            hint = "copy the token anew from the developer portal, page Bot"
+            raise ConfigError("Discord refuses DISCORD_BOT_TOKEN", hint=hint) from None
+        raise AuditFailed(f"Discord does not answer ({_name(error)})") from error
+
+
+def _name(error: Exception) -> str:
+    return f"HTTP status {error.status}" if isinstance(error, discord.HTTPException) else type(error).__name__
+
+
+class Pages:
+    """Reads, and remembers channels that are in no cache."""
+
+    def __init__(self, client: discord.Client) -> None:
+        self._client = client
+        self._fetched: dict[int, MessageChannel] = {}
+
+    async def read(self, place: Place, limit: int) -> PageRead:
+        """The newest messages of a place, and from where to where they are all there are.
+
+        Raises UnreadableChannelError, GoneChannelError, and what `guarded` does.
+        """
+        channel = await self._channel(place.channel_id)
+        _require_readable(channel)
+        try:
+            messages = await guarded(_history(channel, place.end_id, limit))
+        except discord.Forbidden:
+            raise UnreadableChannelError from None
+        except discord.NotFound:
+            raise GoneChannelError from None
+        if not messages:
+            _require_readable(channel)  # without the permission Discord answers with nothing: it may just have gone
+        oldest = min((message.id for message in messages), default=FIRST_ID) if len(messages) == limit else FIRST_ID
+        start_id = max(place.start_id, oldest)
+        rows = [message_row(message, channel.guild.id) for message in messages if message.id >= start_id]
+        return PageRead(place.guild_id, place.channel_id, start_id, place.end_id, rows)
+
+    async def _channel(self, channel_id: int) -> MessageChannel:
+        """The channel from the cache or, for an archived thread, over REST."""
+        channel: object = self._client.get_channel(channel_id) or self._fetched.get(channel_id)
+        if channel is None:
+            try:
+                channel = await guarded(self._client.fetch_channel(channel_id))
+            except discord.NotFound:
+                raise GoneChannelError from None
+            except (discord.Forbidden, discord.InvalidData):
+                raise UnreadableChannelError from None
+        if not isinstance(channel, MessageChannel):
+            raise UnreadableChannelError
+        self._fetched[channel_id] = channel
+        return channel
+
+
+def _require_readable(channel: MessageChannel) -> None:
+    if not can_read(channel):
+        raise UnreadableChannelError
+
+
+async def _history(channel: MessageChannel, end_id: int, limit: int) -> list[discord.Message]:
+    """The newest messages at or below end_id."""
+    return [message async for message in channel.history(limit=limit, before=discord.Object(end_id + 1))]
