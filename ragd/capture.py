@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -17,6 +18,7 @@ import aiohttp
 import discord
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from ragd.applied import record_settings
 from ragd.bot.alerts import deliver_alerts
 from ragd.bot.backfill import Backfill
 from ragd.bot.client import CaptureClient, close_quietly
@@ -24,12 +26,14 @@ from ragd.bot.commands import add_commands
 from ragd.bot.endpoints import LONGEST_RECONNECT_SECONDS, use_endpoints
 from ragd.bot.guard import GatewayGuard
 from ragd.bot.journal import Journal
+from ragd.bot.reconcile import Reconciler
+from ragd.bot.scope import CaptureScope
 from ragd.bot.spool import Spool
-from ragd.config import Settings
-from ragd.errors import ConfigError, TransientError, UnavailableError
+from ragd.config import Settings, load_settings
+from ragd.errors import ConfigError, RagdError, TransientError, UnavailableError
 from ragd.heartbeat import Counter
 from ragd.soundness import require_sound
-from ragd.store import Hole, Ingest, Store
+from ragd.store import Ingest, Store
 from ragd.worker import Pulse, StopFlag, make_directory, run_async, wait_for_stop
 
 _log = logging.getLogger(__name__)
@@ -45,6 +49,9 @@ DISCONNECTED_SECONDS = 10.0
 AUTHENTICATION_FAILED = 4004
 """The gateway's close code for a token that it does not take, or takes no more."""
 
+RELOAD_SIGNAL = signal.SIGHUP
+"""Has capture read its allow and deny lists again; `ragdctl reload` sends it."""
+
 CLOSE_SECONDS = 1.0
 DRAIN_SECONDS = 1.5
 """Together less than supervisord's stopwaitsecs for capture."""
@@ -57,9 +64,19 @@ class Capture:
         self._settings = settings
         self._thread = ThreadPoolExecutor(1, "store")
         self._journal = Journal(Spool(settings.data_dir / "capture.spool"), self._state_everything)
-        self._client = CaptureClient(settings.command_prefix, self._journal)
-        self._backfill = Backfill(self._client, self._journal, self._holes, settings.reconcile_hours)
+        self._scope = CaptureScope(settings.scope)
+        self._client = CaptureClient(settings.command_prefix, self._journal, self._scope)
+        self._backfill = Backfill(self._client, self._journal, self._scope, self.in_store, settings.reconcile_hours)
         self._client.backfill = self._backfill
+        self._reconciler = Reconciler(
+            self._client,
+            self._backfill,
+            self._backfill.roster,
+            lambda since: self.in_store(lambda store: store.coverage.recent_channels(since)),
+            hours=settings.reconcile_hours,
+            minutes=settings.reconcile_minutes,
+        )
+        self._reload_wanted = asyncio.Event()
         self._guard = GatewayGuard(self._client, settings.deaf_seconds)
         self._pulse = Pulse(settings, "capture", self.counters)
         self._store: Store | None = None
@@ -68,10 +85,13 @@ class Capture:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises ConfigError for what only a person can mend."""
         await self._in_thread(self._open_store)
+        asyncio.get_running_loop().add_signal_handler(RELOAD_SIGNAL, self._reload_wanted.set)
         await add_commands(self._client, self)
         gateway = asyncio.create_task(self._connect(), name="gateway")
         helpers = [
             asyncio.create_task(self._backfill.run(), name="backfill"),
+            asyncio.create_task(self._reconciler.run(), name="reconcile"),
+            asyncio.create_task(self._reload_when_asked(), name="reload"),
             asyncio.create_task(self._guard.run(), name="guard"),
             asyncio.create_task(self._deliver_alerts(stop), name="alerts"),
         ]
@@ -125,6 +145,7 @@ class Capture:
             "done": self._journal.committed,
             "holes": self._backfill.holes,
             "resyncs": self._backfill.resyncs,
+            **self._reconciler.counters(),
             "spooled": self._journal.spooled,
             **self._client.gateway_counters(),
             **self._guard.counters(),
@@ -143,6 +164,27 @@ class Capture:
         store = self._opened()
         return await self._in_thread(lambda: work(store))
 
+    # Settings that change while it runs
+
+    async def _reload_when_asked(self) -> None:
+        """Take over the allow and deny lists without a new session, for each of those is one of a day's thousand."""
+        while True:
+            await self._reload_wanted.wait()
+            self._reload_wanted.clear()
+            try:
+                await self._take_over(load_settings())
+            except RagdError as error:
+                _log.error("the settings stay as they were: %s", error.one_line())
+
+    async def _take_over(self, settings: Settings) -> None:
+        changed = {"allow_ids": settings.allow_ids, "deny_ids": settings.deny_ids}
+        self._settings = self._settings.model_copy(update=changed)
+        self._scope.lists = settings.scope
+        self._client.announce_everything()
+        await self._journal.commit()
+        record_settings("capture", self._settings)
+        _log.info("allow and deny lists are in force: %d and %d ids", *map(len, changed.values()))
+
     # The store, in its own thread
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
@@ -154,10 +196,6 @@ class Capture:
         settings = self._settings
         self._store = Store.open(settings.database_path, durability="FULL", busy_seconds=settings.busy_seconds)
         self._ingest = self._store.ingest()
-
-    async def _holes(self) -> list[Hole]:
-        store = self._opened()
-        return await self._in_thread(store.coverage.holes)
 
     def _opened(self) -> Store:
         assert self._store is not None, "the store is opened before any task starts"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ragd.cli.reload import FIXED, ORDER, READERS, changed_settings, record_settings
+from ragd.applied import record_settings
+from ragd.cli.reload import FIXED, ORDER, READERS, changed_settings
 from ragd.config import Settings, variable
 from ragd.errors import ConfigError, UnavailableError
 from ragd.heartbeat import PROCESSES

@@ -5,28 +5,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import aiohttp
 import discord
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from ragd.bot.journal import Journal
-from ragd.bot.normalise import (
-    MessageChannel,
-    ThreadParent,
-    can_read,
-    channel_row,
-    message_row,
-    readable_channels,
-    thread_parents,
-)
+from ragd.bot.normalise import AnyChannel, MessageChannel, can_read, channel_row, message_row
+from ragd.bot.scope import CaptureScope
+from ragd.bot.threads import Roster
 from ragd.errors import ConfigError
-from ragd.snowflake import from_unix_seconds
+from ragd.store import Store
 from ragd.store.coverage import FIRST_ID, Hole
-from ragd.store.events import ChannelGone, ChannelRow, ChannelsSeen, PageRead, ThreadsListed
+from ragd.store.events import ChannelGone, ChannelRow, ChannelsSeen, PageRead
+
+if TYPE_CHECKING:
+    from ragd.bot.client import CaptureClient
 
 _log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+class InStore(Protocol):
+    """Does something short in the thread that holds the store."""
+
+    def __call__(self, work: Callable[[Store], Result]) -> Awaitable[Result]: ...
+
 
 PAGE = 100
 """Messages a page: the most Discord gives."""
@@ -43,18 +50,24 @@ class Backfill:
 
     def __init__(
         self,
-        client: discord.Client,
+        client: CaptureClient,
         journal: Journal,
-        read_holes: Callable[[], Awaitable[list[Hole]]],
+        scope: CaptureScope,
+        in_store: InStore,
         reconcile_hours: float,
     ) -> None:
         self._client = client
         self._journal = journal
-        self._read_holes = read_holes
+        self._scope = scope
+        self._in_store = in_store
+        self.roster = Roster(client, journal, scope, in_store, self)
         self._reconcile_seconds = reconcile_hours * 3600
         self._wake = asyncio.Event()
         self._resync_wanted = False
-        self._session = 0
+        self.session = 0
+        """Changes when what is being read over REST no longer joins on to what comes live."""
+        self.busy = False
+        """Whether holes are being filled, or everything looked through after a break."""
         self._threads: dict[int, discord.Thread] = {}
         self.holes = 0
         """Holes at the last count."""
@@ -67,19 +80,20 @@ class Backfill:
 
     def resync(self) -> None:
         """A new session: list archived threads, fill holes, then re-read recent history for offline edits."""
-        self._session += 1
+        self.session += 1
         self._resync_wanted = True
         self._wake.set()
 
     def session_lost(self) -> None:
         """What is being read over REST no longer joins on to what comes live."""
-        self._session += 1
+        self.session += 1
 
     async def run(self) -> None:
         """Work until cancelled. Errors of single channels are logged; a refused token is raised."""
         while True:
             await self._wake.wait()
             self._wake.clear()
+            self.busy = True
             await self._journal.commit()  # what woke us may still be queued, and the store would not show its hole
             resync, self._resync_wanted = self._resync_wanted, False
             if resync:
@@ -88,6 +102,7 @@ class Backfill:
             if resync and not self._resync_wanted:
                 await self._reconcile()
                 self.resyncs += 1
+            self.busy = self._wake.is_set()
 
     # Holes
 
@@ -95,9 +110,13 @@ class Backfill:
         """Read pages until no hole is left but those of channels that could not be read this time."""
         started, pages = time.monotonic(), 0
         failed: set[int] = set()
-        while holes := await self._read_holes():
+        while holes := await self._in_store(lambda store: store.coverage.holes()):
             self.holes = len(holes)
-            round_ = _newest_of_each(hole for hole in holes if hole.channel_id not in failed)
+            # an outage is over when the guild is stated anew, which wakes us
+            reachable = [hole for hole in holes if self._is_available(hole.guild_id)]
+            round_ = _newest_of_each(hole for hole in reachable if hole.channel_id not in failed)
+            if not reachable:
+                break
             if not round_:
                 _log.warning("%d holes cannot be filled now, trying again later", len(holes))
                 asyncio.get_running_loop().call_later(RETRY_PAUSE_SECONDS, self._wake.set)
@@ -109,6 +128,11 @@ class Backfill:
             self.holes = 0
         if pages:
             _log.info("%d pages of messages read in %.1f s", pages, time.monotonic() - started)
+
+    def _is_available(self, guild_id: int) -> bool:
+        """Whether Discord serves the guild now: during an outage a 404 says nothing about what there is."""
+        guild = self._client.get_guild(guild_id)
+        return guild is not None and not guild.unavailable
 
     async def _gather(self, jobs: Iterable[Awaitable[bool]]) -> list[bool]:
         slots = asyncio.Semaphore(CHANNELS_AT_ONCE)
@@ -131,6 +155,11 @@ class Backfill:
         cached = self._client.get_channel(channel_id) or self._threads.get(channel_id)
         if isinstance(cached, MessageChannel):
             return cached
+        fetched = await self.fetch(channel_id)
+        return fetched if isinstance(fetched, MessageChannel) else None
+
+    async def fetch(self, channel_id: int) -> AnyChannel | None:
+        """The channel as Discord has it now; None if it cannot be had. That it is gone is recorded."""
         try:
             fetched = await self._client.fetch_channel(channel_id)
         except discord.NotFound:
@@ -141,7 +170,18 @@ class Backfill:
             return None
         if isinstance(fetched, discord.Thread):
             self._threads[channel_id] = fetched
-        return fetched if isinstance(fetched, MessageChannel) else None
+        return fetched if isinstance(fetched, AnyChannel) else None
+
+    def keep(self, threads: Iterable[discord.Thread]) -> None:
+        """Remember archived threads, which discord.py does not."""
+        self._threads.update((thread.id, thread) for thread in threads)
+
+    async def read_again(self, channel_id: int, end_id: int, start_id: int) -> PageRead | None:
+        """Read and commit the newest page of a stretch of a channel; None when it could not be read."""
+        channel = await self._channel(channel_id)
+        if channel is None or not self._is_available(channel.guild.id):
+            return None
+        return await self._read_page(channel, end_id, start_id)
 
     async def _read_page(self, channel: MessageChannel, end_id: int, start_id: int) -> PageRead | None:
         """Read and commit the newest page of start_id..end_id; None when it could not be read."""
@@ -167,7 +207,9 @@ class Backfill:
 
     async def _commit_page(
         self, channel: MessageChannel, messages: list[discord.Message], end_id: int, start_id: int
-    ) -> PageRead:
+    ) -> PageRead | None:
+        if self._scope.excludes(channel):  # the lists changed while we asked
+            return None
         oldest = min((message.id for message in messages), default=FIRST_ID) if len(messages) == PAGE else FIRST_ID
         start_id = max(start_id, oldest)
         rows = [message_row(message, channel.guild.id) for message in messages if message.id >= start_id]
@@ -188,20 +230,14 @@ class Backfill:
         """Re-read the last hours of every channel: what was edited or deleted while nobody listened shows there."""
         if not self._reconcile_seconds:
             return
-        session, since = self._session, from_unix_seconds(time.time() - self._reconcile_seconds)
-        channels = [
-            channel
-            for guild in self._client.guilds
-            for channel in readable_channels(guild)
-            if (channel.last_message_id or 0) >= since
-        ]
-        await self._gather(self._reconcile_channel(channel, since, session) for channel in channels)
+        session, since = self.session, self._client.clock.ago(self._reconcile_seconds)
+        channels = await self._in_store(lambda store: store.coverage.recent_channels(since))
+        await self._gather(self._reconcile_channel(one, last_id, since, session) for one, last_id in channels)
         _log.info("recent history of %d channels read again", len(channels))
 
-    async def _reconcile_channel(self, channel: MessageChannel, since: int, session: int) -> bool:
-        end_id = channel.last_message_id or 0
-        while end_id >= since and session == self._session:
-            page = await self._read_page(channel, end_id, since)
+    async def _reconcile_channel(self, channel_id: int, end_id: int, since: int, session: int) -> bool:
+        while end_id >= since and session == self.session:
+            page = await self.read_again(channel_id, end_id, since)
             if page is None or page.start_id <= since:
                 break
             end_id = page.start_id - 1
@@ -211,24 +247,10 @@ class Backfill:
 
     async def _list_threads(self) -> None:
         """Make archived threads known, with their last messages, so that their holes show."""
-        session = self._session
-        parents = [parent for guild in self._client.guilds for parent in thread_parents(guild)]
-        await self._gather(self._list_threads_of(parent, session) for parent in parents)
-
-    async def _list_threads_of(self, parent: ThreadParent, session: int) -> bool:
-        at = int(time.time() * 1000)
-        try:
-            threads = [thread async for thread in _archived(parent)]
-        except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
-            _refuse_401(error)
-            _log.warning("archived threads of channel %d cannot be listed: %s", parent.id, error)
-            return False
-        if session != self._session:
-            return False  # a break lies between the listing and now: the listing proves nothing about what is live
-        self._threads.update((thread.id, thread) for thread in threads)
-        self._journal.record(ChannelsSeen([channel_row(thread) for thread in threads]))
-        await self._journal.commit(ThreadsListed(parent.id, at))
-        return True
+        listed_at = await self._in_store(lambda store: store.threads_listed_at())
+        parents = self.roster.parents()
+        await self._gather(self.roster.catch_up(parent, listed_at.get(parent.id, 0)) for parent in parents)
+        await self.roster.look_for_vanished()
 
 
 def _newest_of_each(holes: Iterable[Hole]) -> list[Hole]:
@@ -265,11 +287,3 @@ async def _history(channel: MessageChannel, end_id: int) -> list[discord.Message
 
 async def _one_page(channel: MessageChannel, before: discord.Object) -> list[discord.Message]:
     return [message async for message in channel.history(limit=PAGE, before=before)]
-
-
-async def _archived(parent: ThreadParent) -> AsyncIterator[discord.Thread]:
-    async for thread in parent.archived_threads(limit=None):
-        yield thread
-    if isinstance(parent, discord.TextChannel) and parent.permissions_for(parent.guild.me).manage_threads:
-        async for thread in parent.archived_threads(limit=None, private=True):
-            yield thread

@@ -7,15 +7,33 @@ import logging
 import math
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import discord
 from discord.ext import commands
 
 from ragd.bot.backfill import Backfill
+from ragd.bot.discord_clock import DiscordClock
 from ragd.bot.journal import Journal
-from ragd.bot.normalise import AnyChannel, MessageChannel, channel_row, guild_channels, message_row
+from ragd.bot.normalise import AnyChannel, MessageChannel, can_read, guild_channels, message_row
+from ragd.bot.regain import refresh_last_ids
+from ragd.bot.scope import CaptureScope
+from ragd.bot.tree import ScopedTree
 from ragd.heartbeat import Counter
-from ragd.store.events import ChannelGone, ChannelsSeen, Deleted, Edited, GuildSeen, Posted, SessionBroken
+from ragd.store.events import (
+    ChannelGone,
+    ChannelRow,
+    ChannelsSeen,
+    Deleted,
+    Edited,
+    GuildGone,
+    GuildSeen,
+    GuildSilent,
+    GuildsListed,
+    Posted,
+    ScopeSet,
+    SessionBroken,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -39,9 +57,10 @@ def capture_intents() -> discord.Intents:
 class CaptureClient(commands.Bot):
     """Records; decides nothing. Handlers put events into the journal before they wait for anything."""
 
-    def __init__(self, command_prefix: str, journal: Journal) -> None:
+    def __init__(self, command_prefix: str, journal: Journal, scope: CaptureScope) -> None:
         super().__init__(
             command_prefix,
+            tree_cls=ScopedTree,
             intents=capture_intents(),
             help_command=None,
             max_messages=None,
@@ -53,8 +72,15 @@ class CaptureClient(commands.Bot):
             allowed_installs=discord.app_commands.AppInstallationType(guild=True),
         )
         self.journal = journal
+        self.scope = scope
+        self.clock = DiscordClock()
         self.backfill: Backfill | None = None
         self._announced: set[int] = set()
+        self._hidden: set[int] = set()
+        """Announced as unreadable: what the cache says of their newest messages may be out of date."""
+        self._left: set[int] = set()
+        """Private threads that the bot was taken out of; the cache keeps them."""
+        self._regaining: dict[int, asyncio.Task[None]] = {}
         self._last_event = time.monotonic()
         self._connected = False
         self._disconnected_at = self._session_began = time.monotonic()
@@ -69,6 +95,8 @@ class CaptureClient(commands.Bot):
         """READY: a new session, so whatever came between the last one and this one was missed."""
         self.journal.record(SessionBroken())
         self._announced.clear()
+        self._hidden.clear()
+        self._left.clear()
         self._connected = True
         self._session_began = time.monotonic()
         self.sessions += 1
@@ -98,6 +126,11 @@ class CaptureClient(commands.Bot):
 
     def announce_everything(self) -> None:
         """Tell the store where every channel stands, and have the holes that shows filled."""
+        if not self.is_ready():
+            return  # there is no list of guilds yet; on_ready comes
+        lists = self.scope.lists
+        self.journal.record(ScopeSet(sorted(lists.allow), sorted(lists.deny)))
+        self.journal.record(GuildsListed([guild.id for guild in self.guilds], *_shards(self)))
         for guild in self.guilds:
             self._announce_guild(guild)
         if self.backfill:
@@ -129,28 +162,67 @@ class CaptureClient(commands.Bot):
     # Guilds and channels
 
     def _announce_guild(self, guild: discord.Guild) -> None:
+        if guild.unavailable:
+            return  # an outage: nothing is known of it, and nothing of what we know is wrong
         self.journal.record(GuildSeen(guild.id, guild.name))
         self._announce(*guild_channels(guild))
 
     def _announce(self, *channels: AnyChannel) -> None:
         self._announced.update(channel.id for channel in channels)
-        self.journal.record(ChannelsSeen([channel_row(channel) for channel in channels]))
+        rows = [self._row(channel) for channel in channels]
+        regained = {row.id for row in rows if row.readable and row.id in self._hidden}
+        self._hidden.update(row.id for row in rows if not row.readable)
+        self.journal.record(ChannelsSeen([row for row in rows if row.id not in regained]))
+        for guild in {channel.guild for channel in channels if channel.id in regained}:
+            self._regain(guild)
 
-    async def on_guild_join(self, guild: discord.Guild) -> None:
+    def _row(self, channel: AnyChannel) -> ChannelRow:
+        row = self.scope.row(channel)
+        return replace(row, readable=False) if channel.id in self._left else row
+
+    def _regain(self, guild: discord.Guild) -> None:
+        if guild.id not in self._regaining:
+            self._regaining[guild.id] = asyncio.create_task(self._state_regained(guild))
+
+    async def _state_regained(self, guild: discord.Guild) -> None:
+        """Announce channels that the bot may read again, once REST has told their newest messages."""
+        regained = {channel.id for channel in guild_channels(guild) if can_read(channel)} - self._left
+        try:
+            await refresh_last_ids(guild)
+        finally:
+            del self._regaining[guild.id]
+        self._hidden -= regained
         self._announce_guild(guild)
         if self.backfill:
             self.backfill.resync()
 
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        self._state_guild(guild)
+
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        """The outage broke every channel's claim to be complete (see on_guild_unavailable), so all state it anew."""
-        if self.is_ready():  # else on_ready does
-            _log.info("guild %d is available again", guild.id)
-            self.announce_everything()
+        """An outage is over. What came meanwhile is a hole of this guild's (see on_guild_unavailable)."""
+        self._state_guild(guild)
+
+    def _state_guild(self, guild: discord.Guild) -> None:
+        if not self.is_ready():
+            return  # on_ready does
+        _log.info("guild %d is there", guild.id)
+        self._hidden -= {channel.id for channel in guild_channels(guild)}  # the cache is as new as can be
+        self._announce_guild(guild)
+        if self.backfill:
+            self.backfill.resync()
 
     async def on_guild_unavailable(self, guild: discord.Guild) -> None:
         """An outage at Discord: no removal, but events of that time are lost."""
         _log.warning("guild %d is unavailable", guild.id)
-        self.journal.record(SessionBroken())
+        self.journal.record(GuildSilent(guild.id))
+        if self.backfill:
+            self.backfill.resync()  # a listing that is under way proves nothing any more
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """Kicked, left, or the guild was deleted."""
+        _log.warning("the bot is no longer in guild %d", guild.id)
+        self.journal.record(GuildGone(guild.id))
 
     async def on_guild_channel_create(self, channel: discord.abc.GuildChannel) -> None:
         self._announce_any(channel)
@@ -166,6 +238,10 @@ class CaptureClient(commands.Bot):
         self._announce_guild(role.guild)
         self._wake_backfill()
 
+    async def on_guild_role_delete(self, role: discord.Role) -> None:
+        self._announce_guild(role.guild)
+        self._wake_backfill()
+
     async def on_member_update(self, _: discord.Member, member: discord.Member) -> None:
         if member == member.guild.me:
             self._announce_guild(member.guild)
@@ -175,6 +251,13 @@ class CaptureClient(commands.Bot):
         self._announce_any(thread)
 
     async def on_thread_join(self, thread: discord.Thread) -> None:
+        self._left.discard(thread.id)
+        self._announce_any(thread)
+
+    async def on_thread_remove(self, thread: discord.Thread) -> None:
+        """Taken out of a thread, which matters if it is private; or the channel of it is hidden now."""
+        if thread.is_private() and not thread.permissions_for(thread.guild.me).manage_threads:
+            self._left.add(thread.id)
         self._announce_any(thread)
 
     async def on_thread_update(self, _: discord.Thread, thread: discord.Thread) -> None:
@@ -198,14 +281,19 @@ class CaptureClient(commands.Bot):
         if message.guild is None:
             return
         self._last_event = time.monotonic()
+        self.clock.hear(message.id)
         if message.channel.id not in self._announced and self.is_ready():
             self._announce_any(message.channel)
+        if self.scope.excludes(message.channel):
+            return
         self.journal.record(Posted(message_row(message, message.guild.id)))
         await self.process_commands(message)
 
     async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
         if payload.guild_id is not None:
             self._last_event = time.monotonic()
+            if self.scope.excludes(payload.message.channel):
+                return
             self.journal.record(Edited(message_row(payload.message, payload.guild_id)))
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
@@ -250,6 +338,15 @@ class CaptureClient(commands.Bot):
             return 0.0
         overdue = time.perf_counter() - float(keep_alive._last_ack) - float(keep_alive.interval or 0)
         return max(0.0, overdue)
+
+
+def _shards(client: discord.Client) -> tuple[list[int], int]:
+    """Which of how many shards this connection has."""
+    count = client.shard_count or 1
+    ids = getattr(client, "shard_ids", None)
+    if ids is None:
+        ids = range(count) if client.shard_id is None else [client.shard_id]
+    return list(ids), count
 
 
 async def close_quietly(client: discord.Client, seconds: float) -> None:

@@ -14,6 +14,7 @@ import ragd
 from ragd.cli import alert, backup
 from ragd.cli.health import health, ready
 from ragd.cli.owner import become_owner
+from ragd.cli.purge import purge
 from ragd.cli.reload import reload
 from ragd.cli.restart import restart
 from ragd.cli.search import search
@@ -64,6 +65,7 @@ app.command()(health)
 app.command()(ready)
 app.command()(search)
 app.command()(watch)
+app.command()(purge)
 app.command()(restart)
 app.command()(reload)
 app.command()(config)

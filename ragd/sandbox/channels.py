@@ -61,7 +61,7 @@ class ChannelActions(GuildActions):
         overwrites: list[Overwrite] | None = None,
         available_tags: list[str] | None = None,
     ) -> Channel:
-        """A new text, voice, category, news or forum channel; threads come from `create_thread`."""
+        """A new text, voice, category, news, forum or media channel; threads come from `create_thread`."""
         guild = self.guild(guild_id)
         channel = Channel(
             self._new_id(channel_id), ChannelType(type), guild_id, name, parent_id, topic=topic, nsfw=nsfw
@@ -84,7 +84,10 @@ class ChannelActions(GuildActions):
         return channel
 
     def delete_channel(self, channel_id: int) -> None:
-        """Delete a channel (with its threads) or a thread, messages included. As on Discord no message deletes come."""
+        """Delete a channel (with its threads) or a thread, messages included. As on Discord no message deletes come.
+
+        A category's channels move to the top, with a CHANNEL_UPDATE each.
+        """
         channel = self.channel(channel_id)
         if channel.guild_id is None:
             raise WorldRuleError("a DM cannot be deleted")
@@ -98,10 +101,10 @@ class ChannelActions(GuildActions):
         for thread in [thread for thread in guild.threads.values() if thread.parent_id == channel_id]:
             del guild.threads[thread.id]
             self._erase_channel(thread)
-        for child in guild.channels.values():
-            child.parent_id = None if child.parent_id == channel_id else child.parent_id
         del guild.channels[channel_id]
         self._erase_channel(channel)
+        for child in [child for child in guild.channels.values() if child.parent_id == channel_id]:
+            self.update_channel(child.id, parent_id=None)
 
     def _erase_channel(self, channel: Channel) -> None:
         del self.channels[channel.id]

@@ -18,6 +18,8 @@ from ragd.store.health import HealthStore
 from ragd.store.ingest import Ingest
 from ragd.store.migrations import migrate
 from ragd.store.models import Channel
+from ragd.store.purge import PurgeStore
+from ragd.store.standing import StandingStore
 from ragd.store.vectors import VectorStore
 
 __all__ = ["ChunkStore", "Counts", "Hole", "Ingest", "Store", "VectorStore"]
@@ -60,6 +62,8 @@ class Store(Queries):
         self.figures = FigureStore(database)
         self.health = HealthStore(database)
         self.canary = CanaryStore(database)
+        self.standing = StandingStore(database)
+        self.purge = PurgeStore(database)
 
     @classmethod
     def open(cls, path: Path, *, durability: Durability = "NORMAL", busy_seconds: float = BUSY_SECONDS) -> Store:
@@ -99,6 +103,7 @@ class Store(Queries):
                     row.last_message_id,
                     row.readable,
                     row.archived,
+                    row.excluded,
                 )
                 for row in rows
             ]

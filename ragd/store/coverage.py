@@ -178,6 +178,16 @@ class CoverageStore(Queries):
         ]
         return sorted(holes, key=lambda hole: hole.end_id, reverse=True)
 
+    def recent_channels(self, since: int) -> list[tuple[int, int]]:
+        """Captured channels with messages from an id on, as (channel id, its newest message id), by channel id."""
+        rows = self._all(
+            f"SELECT id, last_message_id FROM channel WHERE {_CAPTURED} AND refused_until <= ?"
+            " AND last_message_id >= ? ORDER BY id",
+            _now_ms(),
+            since,
+        )
+        return [(row[0], row[1]) for row in rows]
+
     def unreadable_channels(self) -> int:
         """How many channels there are whose messages the bot may not read."""
         return int(self._one("SELECT count(*) FROM channel WHERE NOT readable AND NOT deleted")[0])

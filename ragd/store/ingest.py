@@ -11,6 +11,7 @@ from typing import Any
 from peewee import EXCLUDED, fn
 from playhouse.apsw_ext import APSWDatabase
 
+from ragd.scope import Scope
 from ragd.store.coverage import CoverageStore
 from ragd.store.database import Queries
 from ragd.store.events import (
@@ -20,17 +21,26 @@ from ragd.store.events import (
     Deleted,
     Edited,
     Event,
+    GuildGone,
     GuildSeen,
+    GuildSilent,
+    GuildsListed,
     MessageRow,
     PageRead,
     Posted,
+    ScopeSet,
     SessionBroken,
     ThreadsListed,
 )
 from ragd.store.models import Channel, Guild
+from ragd.store.standing import StandingStore
 from ragd.text import is_chunkable
 
 _TOMBSTONE_SLICE = 5_000
+
+PURGED = "purge"
+"""`source` of a tombstone that `ragdctl purge` made. Discord may still have the message: where the channel is captured
+again, it comes back."""
 
 _UPSERT = """
 INSERT INTO message (id, guild_id, channel_id, author_id, author_name, is_bot, type, content, extra, reply_to_id,
@@ -38,20 +48,26 @@ INSERT INTO message (id, guild_id, channel_id, author_id, author_name, is_bot, t
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     content = excluded.content, extra = excluded.extra, edited_at = excluded.edited_at,
-    chunkable = excluded.chunkable, change = excluded.change
-WHERE NOT message.deleted
+    chunkable = excluded.chunkable, change = excluded.change,
+    deleted = 0, author_id = excluded.author_id, reply_to_id = excluded.reply_to_id,
+    author_name = CASE WHEN message.deleted THEN excluded.author_name ELSE message.author_name END,
+    source = CASE WHEN message.deleted THEN excluded.source ELSE message.source END
+WHERE message.deleted AND message.source = 'purge'
+  OR NOT message.deleted
   AND (excluded.edited_at > message.edited_at
        OR excluded.edited_at = message.edited_at
           AND (excluded.content <> message.content OR excluded.extra <> message.extra))
 """
 # A tombstone wins over everything, a newer edit over an older one: a page that was read before a live event and
-# applied after it changes nothing. With equal edit times the later word counts (an embed that Discord filled in).
+# applied after it changes nothing. But what was purged here, and is there at Discord, comes back where it is captured
+# again. With equal edit times the later word counts (an embed that Discord filled in).
 
 _TOMBSTONE = """
 INSERT INTO message (id, guild_id, channel_id, deleted, source, received_at, change) VALUES (?, ?, ?, 1, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
-    deleted = 1, chunkable = 0, content = '', extra = '{}', author_name = '', change = excluded.change
-WHERE NOT message.deleted
+    deleted = 1, chunkable = 0, content = '', extra = '{}', author_name = '', change = excluded.change,
+    source = CASE WHEN message.source = 'purge' THEN excluded.source ELSE message.source END
+WHERE NOT message.deleted OR message.source = 'purge'
 """
 
 
@@ -65,28 +81,33 @@ class Ingest(Queries):
     def __init__(self, database: APSWDatabase) -> None:
         super().__init__(database)
         self._live_from: dict[int, int] = {}
+        self._excluded = StandingStore(database).excluded()
         self.totals: Tally[str] = Tally()
-        """Since the process started: `posted`, `edited`, `deleted`, `pages`, `backfilled`."""
+        """Since the process started: `posted`, `edited`, `deleted`, `pages`, `backfilled`, and what a page showed that
+        nobody had told: `missed_posts`, `missed_edits`, `missed_deletes`."""
 
     def apply(self, events: Sequence[Event]) -> None:
         """Commit a batch. When this returns, all of it is durable; when it raises, nothing of it happened.
 
         Raises TransientError when the database is locked or full: the caller keeps the batch and tries again.
         """
-        batch = _Batch(self._database, dict(self._live_from))
+        batch = _Batch(self._database, dict(self._live_from), set(self._excluded))
         with self._transaction():
             batch.run(events)
-        self._live_from = batch.live_from
+        self._live_from, self._excluded = batch.live_from, batch.excluded
         self.totals.update(batch.totals)
 
 
 class _Batch(Queries):
     """One transaction's work; its memory becomes Ingest's only when the commit succeeded."""
 
-    def __init__(self, database: APSWDatabase, live_from: dict[int, int]) -> None:
+    def __init__(self, database: APSWDatabase, live_from: dict[int, int], excluded: set[int]) -> None:
         super().__init__(database)
         self._coverage = CoverageStore(database)
+        self._standing = StandingStore(database)
         self.live_from = live_from
+        self.excluded = excluded
+        """Channels whose messages are not taken: those that no client has in its cache too."""
         self.totals: Tally[str] = Tally()
         self._now_ms = time.time_ns() // 1_000_000
         self._change = 0
@@ -94,6 +115,10 @@ class _Batch(Queries):
         self._handlers: dict[type, Callable[[list[Any]], None]] = {
             SessionBroken: self._session_broken,
             GuildSeen: self._guilds_seen,
+            GuildsListed: self._guilds_listed,
+            GuildGone: self._guilds_gone,
+            GuildSilent: self._guilds_silent,
+            ScopeSet: self._scope_set,
             ChannelsSeen: self._channels_seen,
             Posted: self._posted,
             Edited: self._edited,
@@ -124,23 +149,55 @@ class _Batch(Queries):
                 conflict_target=[Guild.id], update={Guild.name: event.name, Guild.removed: False}
             ).execute(self._database)
 
+    def _guilds_listed(self, events: list[GuildsListed]) -> None:
+        for event in events:
+            self._end_live(self._standing.remove_absent_guilds(event))
+
+    def _guilds_gone(self, events: list[GuildGone]) -> None:
+        for event in events:
+            self._end_live(self._standing.remove_guild(event.guild_id))
+
+    def _guilds_silent(self, events: list[GuildSilent]) -> None:
+        for event in events:
+            self._end_live(self._standing.channels_of(event.guild_id))
+
+    def _scope_set(self, events: list[ScopeSet]) -> None:
+        event = events[-1]
+        self.excluded = self._standing.apply_scope(Scope(frozenset(event.allow), frozenset(event.deny)))
+        self._end_live(self.excluded)
+
+    def _end_live(self, channel_ids: Iterable[int]) -> None:
+        """From here on the gateway's silence about these channels proves nothing. What came before still counts."""
+        self._extend_live()
+        for channel_id in channel_ids:
+            self.live_from.pop(channel_id, None)
+
     def _channels_seen(self, events: list[ChannelsSeen]) -> None:
         for channel in (channel for event in events for channel in event.channels):
+            silenced = self._standing.follow_parent(channel)
             self._upsert_channel(channel)
             self.live_from.setdefault(channel.id, channel.last_message_id + 1)
-            if not channel.readable:
-                self.live_from.pop(channel.id)
+            if channel.excluded:
+                self.excluded.add(channel.id)
+            else:
+                self.excluded.discard(channel.id)
+            if channel.excluded or not channel.readable:
+                self._end_live([channel.id, *silenced])
+
+    def _captured(self, rows: Iterable[MessageRow]) -> list[MessageRow]:
+        return [row for row in rows if row.channel_id not in self.excluded]
 
     def _posted(self, events: list[Posted]) -> None:
-        rows = [event.row for event in events]
+        rows = self._captured(event.row for event in events)
         self._upsert(rows, "gateway")
         self.totals["posted"] += len(rows)
         for row in rows:
             self._newest[row.channel_id] = max(row.id, self._newest.get(row.channel_id, 0))
 
     def _edited(self, events: list[Edited]) -> None:
-        self._upsert([event.row for event in events], "gateway")
-        self.totals["edited"] += len(events)
+        rows = self._captured(event.row for event in events)
+        self._upsert(rows, "gateway")
+        self.totals["edited"] += len(rows)
 
     def _deleted(self, events: list[Deleted]) -> None:
         for event in events:
@@ -148,30 +205,52 @@ class _Batch(Queries):
 
     def _pages_read(self, events: list[PageRead]) -> None:
         for page in events:
-            self._bury_vanished(page)
+            if page.channel_id in self.excluded:
+                continue
+            known = self._bury_vanished(page)
+            before = self._writes()
             self._upsert(page.rows, "rest")
+            self._count_missed(page, known, self._writes() - before)
             self._coverage.add_interval(page.channel_id, page.start_id, page.end_id, "rest")
             self.totals["pages"] += 1
             self.totals["backfilled"] += len(page.rows)
 
-    def _bury_vanished(self, page: PageRead) -> None:
-        """What the store has in the page's range and Discord has not was deleted while nobody listened."""
-        stored = self._all(
-            "SELECT id FROM message WHERE channel_id = ? AND id BETWEEN ? AND ? AND NOT deleted",
-            page.channel_id,
-            page.start_id,
-            page.end_id,
+    def _bury_vanished(self, page: PageRead) -> set[int]:
+        """What the store has in the page's range and Discord has not was deleted while nobody listened.
+
+        Returns every id that the store knew in the range.
+        """
+        stored: dict[int, int] = dict(
+            self._all(
+                "SELECT id, deleted FROM message WHERE channel_id = ? AND id BETWEEN ? AND ?"
+                f" AND NOT (deleted AND source = '{PURGED}')",
+                page.channel_id,
+                page.start_id,
+                page.end_id,
+            )
         )
-        vanished = {row[0] for row in stored} - {row.id for row in page.rows}
+        vanished = {message_id for message_id, gone in stored.items() if not gone} - {row.id for row in page.rows}
         self._bury(page.guild_id, page.channel_id, sorted(vanished), "rest")
+        self.totals["missed_deletes"] += len(vanished)
+        return set(stored)
+
+    def _count_missed(self, page: PageRead, known: set[int], written: int) -> None:
+        """Tell what a page mended from what it brought to a hole: the one lies in what had been proved already."""
+        new = [row.id for row in page.rows if row.id not in known]
+        proved = self._coverage.intervals(page.channel_id) if new else []
+        self.totals["missed_posts"] += sum(any(first <= i <= last for first, last in proved) for i in new)
+        self.totals["missed_edits"] += written - len(new)
+
+    def _writes(self) -> int:
+        return int(self._database.connection().total_changes())
 
     def _channels_gone(self, events: list[ChannelGone]) -> None:
         for event in events:
             self._forget_channel(event.channel_id)
 
     def _forget_channel(self, channel_id: int) -> None:
-        threads = self._all("SELECT id FROM channel WHERE parent_id = ?", channel_id)
-        for gone in (channel_id, *(row[0] for row in threads)):
+        # a category takes nothing along: Discord moves its channels to the top
+        for gone in (channel_id, *self._standing.threads_of(channel_id)):
             Channel.update(deleted=True).where(Channel.id == gone).execute(self._database)
             self._coverage.forget(gone)
             self.live_from.pop(gone, None)
@@ -242,6 +321,7 @@ class _Batch(Queries):
             last_message_id=channel.last_message_id,
             readable=channel.readable,
             archived=channel.archived,
+            excluded=channel.excluded,
         ).on_conflict(
             conflict_target=[Channel.id],
             update={
@@ -251,6 +331,7 @@ class _Batch(Queries):
                 Channel.last_message_id: fn.max(Channel.last_message_id, EXCLUDED.last_message_id),
                 Channel.readable: EXCLUDED.readable,
                 Channel.archived: EXCLUDED.archived,
+                Channel.excluded: EXCLUDED.excluded,
                 Channel.deleted: False,
             },
         ).execute(self._database)

@@ -11,12 +11,14 @@ import discord
 from ragd.bot.client import CaptureClient
 from ragd.bot.commands import add_commands
 from ragd.bot.journal import Journal
+from ragd.bot.scope import CaptureScope
 from ragd.bot.spool import Spool
 from ragd.config import Settings, load_settings
 from ragd.heartbeat import Counter
 from ragd.sandbox.entities import Guild
 from ragd.sandbox.payloads import guild_create_payload
 from ragd.sandbox.world import World
+from ragd.scope import Scope
 from ragd.store import Store
 
 Result = TypeVar("Result")
@@ -45,7 +47,7 @@ class StillHost:
 async def make_bot(directory: Path) -> CaptureClient:
     async def nothing() -> None: ...
 
-    bot = CaptureClient("!", Journal(Spool(directory / "spool"), nothing))
+    bot = CaptureClient("!", Journal(Spool(directory / "spool"), nothing), CaptureScope(Scope()))
     await add_commands(bot, StillHost(directory))
     return bot
 

@@ -1,0 +1,184 @@
+"""Archived threads, which no gateway event and no cache shows: listed after a break, and gone through once a day.
+
+Discord lists a channel's archived threads by the time of archiving, the last one first. A channel remembers up to what
+moment, by Discord's clock, all of them have been seen (`threads_listed_at`); after a break the listing ends there. What
+was posted in an old thread meanwhile has brought it back to the front, or among the active ones. The daily round reads
+the lists to their end: it finds threads that were deleted unseen, and private ones that opened to the bot since.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import aiohttp
+import discord
+
+from ragd.bot.journal import Journal
+from ragd.bot.normalise import AnyChannel, ThreadParent, thread_parents
+from ragd.bot.scope import CaptureScope
+from ragd.store import Store
+from ragd.store.events import ChannelsSeen, ThreadsListed
+
+_log = logging.getLogger(__name__)
+
+PAGE = 100
+
+MARGIN_MS = 3_600_000
+"""A listing goes on so far behind the moment up to which all was seen: Discord's servers have a clock each."""
+
+_TIE = timedelta(milliseconds=1)
+
+_FAILURES = (discord.HTTPException, aiohttp.ClientError, TimeoutError)
+
+
+class Reader(Protocol):
+    """What the roster needs of the backfill."""
+
+    @property
+    def session(self) -> int:
+        """Changes when the gateway's stream breaks."""
+        ...
+
+    def keep(self, threads: Iterable[discord.Thread]) -> None:
+        """Remember threads that discord.py does not."""
+        ...
+
+    async def fetch(self, channel_id: int) -> AnyChannel | None:
+        """The channel as Discord has it now. One that is gone has been recorded as such, and is None."""
+        ...
+
+
+class Roster:
+    """Makes known what there is to read beyond discord.py's cache, and finds out what is no more."""
+
+    def __init__(
+        self,
+        client: discord.Client,
+        journal: Journal,
+        scope: CaptureScope,
+        in_store: Callable[[Callable[[Store], list[int]]], Awaitable[list[int]]],
+        reader: Reader,
+    ) -> None:
+        self._client = client
+        self._journal = journal
+        self._scope = scope
+        self._in_store = in_store
+        self._reader = reader
+
+    # After a break
+
+    async def catch_up(self, parent: ThreadParent, listed_at: int) -> bool:
+        """List the threads archived since `listed_at` (Unix ms); False when that cannot be said to be complete."""
+        session, newest = self._reader.session, 0
+        try:
+            async for page in archived_pages(parent, listed_at - MARGIN_MS):
+                if not self._announce(page, session):
+                    return False  # a break lies between the answer and now: it proves nothing about what is live
+                newest = max(newest, *map(archived_ms, page))
+        except _FAILURES as error:
+            _log.warning("archived threads of channel %d cannot be listed: %s", parent.id, error)
+            return False
+        if newest:
+            await self._journal.commit(ThreadsListed(parent.id, newest))
+        return True
+
+    def parents(self) -> list[ThreadParent]:
+        """Channels whose archived threads are to be known."""
+        return [
+            parent
+            for guild in self._client.guilds
+            if not guild.unavailable
+            for parent in thread_parents(guild)
+            if not self._scope.excludes(parent)
+        ]
+
+    async def look_for_vanished(self) -> None:
+        """Ask for every channel that the store has and Discord did not name: an absence alone is no proof."""
+        await self._journal.commit()
+        for guild in self._client.guilds:
+            if guild.unavailable:
+                continue
+            present = {channel.id for channel in (*guild.channels, *guild.threads)}
+            for channel_id in await self._suspects(guild.id, present):
+                await self._verify(channel_id)
+
+    async def _suspects(self, guild_id: int, present: set[int]) -> list[int]:
+        return await self._in_store(lambda store: store.standing.suspects(guild_id, present))
+
+    async def _verify(self, channel_id: int) -> None:
+        found = await self._reader.fetch(channel_id)
+        if found is not None:
+            self._announce([found], self._reader.session)
+
+    def _announce(self, found: Iterable[AnyChannel], session: int) -> bool:
+        if session != self._reader.session:
+            return False
+        channels = list(found)
+        self._reader.keep(channel for channel in channels if isinstance(channel, discord.Thread))
+        self._journal.record(ChannelsSeen([self._scope.row(channel) for channel in channels]))
+        return True
+
+    # Once a day
+
+    async def sweep(self) -> AsyncIterator[None]:
+        """Go through all archived threads; yields after each request, for the caller to set the pace."""
+        for parent in self.parents():
+            try:
+                async for _ in self._sweep_parent(parent):
+                    yield
+            except _FAILURES as error:
+                _log.warning("archived threads of channel %d cannot be gone through: %s", parent.id, error)
+
+    async def _sweep_parent(self, parent: ThreadParent) -> AsyncIterator[None]:
+        before = set(await self._in_store(lambda store: store.standing.archived_threads(parent.id)))
+        session, seen = self._reader.session, set[int]()
+        async for page in archived_pages(parent, 0):
+            if not self._announce(page, session):
+                return
+            seen.update(thread.id for thread in page)
+            yield
+        for channel_id in sorted(before - seen):
+            await self._verify(channel_id)
+            yield
+
+
+async def archived_pages(parent: ThreadParent, since_ms: int) -> AsyncIterator[list[discord.Thread]]:
+    """Archived threads of a channel, at least those archived since then, page by page.
+
+    Private ones as far as the bot may: all of them with Manage Threads, else those that it is in. The latter come by
+    id and not by time, so they are read to their end; there are few.
+    """
+    async for page in _by_time(lambda before: parent.archived_threads(limit=PAGE, before=before), since_ms):
+        yield page
+    if isinstance(parent, discord.TextChannel) and not parent.is_news():
+        if parent.permissions_for(parent.guild.me).manage_threads:
+            private = lambda before: parent.archived_threads(limit=PAGE, before=before, private=True)  # noqa: E731
+            async for page in _by_time(private, since_ms):
+                yield page
+        elif joined := [thread async for thread in parent.archived_threads(limit=None, private=True, joined=True)]:
+            yield joined
+
+
+ListPage = Callable[[datetime | None], AsyncIterator[discord.Thread]]
+
+
+async def _by_time(list_page: ListPage, since_ms: int) -> AsyncIterator[list[discord.Thread]]:
+    """Pages that overlap by a millisecond: `before` leaves out its own instant, and several may share one."""
+    seen, before = set[int](), None
+    while True:
+        page = [thread async for thread in list_page(before)]
+        new = [thread for thread in page if thread.id not in seen]
+        seen.update(thread.id for thread in new)
+        if new:
+            yield new
+        if len(page) < PAGE or archived_ms(page[-1]) < since_ms:
+            return
+        before = page[-1].archive_timestamp + (_TIE if new else timedelta())
+
+
+def archived_ms(thread: discord.Thread) -> int:
+    """When the thread was archived, Unix ms by Discord's clock."""
+    return int(thread.archive_timestamp.timestamp() * 1000)
