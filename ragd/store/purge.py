@@ -111,7 +111,8 @@ class PurgeStore(Queries):
         first = int(last) - len(message_ids) + 1
         self._execute_many(
             "UPDATE message SET deleted = 1, chunkable = 0, content = '', extra = '{}', reactions = '{}',"
-            " author_id = 0, author_name = '', reply_to_id = NULL, edited_at = 0, source = 'purge', change = ? WHERE id = ?",
+            " author_id = 0, author_name = '', reply_to_id = NULL, edited_at = 0, source = 'purge', change = ?"
+            " WHERE id = ?",
             ((first + nth, message_id) for nth, message_id in enumerate(message_ids)),
         )
 
