@@ -81,6 +81,7 @@ class CaptureClient(commands.Bot):
         self._left: set[int] = set()
         """Private threads that the bot was taken out of; the cache keeps them."""
         self._regaining: dict[int, asyncio.Task[None]] = {}
+        self._meetings: set[asyncio.Task[None]] = set()
         self._last_event = time.monotonic()
         self._connected = False
         self._disconnected_at = self._session_began = time.monotonic()
@@ -271,6 +272,16 @@ class CaptureClient(commands.Bot):
             self._announce(channel)
             self._wake_backfill()
 
+    def _meet(self, channel: discord.abc.Messageable, channel_id: int) -> None:
+        """A message came from a channel that was not announced: perhaps its creation was lost, then REST knows it."""
+        if isinstance(channel, AnyChannel) or not self.backfill:
+            self._announce_any(channel)
+            return
+        self._announced.add(channel_id)
+        task = asyncio.create_task(self.backfill.roster.meet(channel_id))
+        self._meetings.add(task)
+        task.add_done_callback(self._meetings.discard)
+
     def _wake_backfill(self) -> None:
         if self.backfill:
             self.backfill.wake()
@@ -283,7 +294,7 @@ class CaptureClient(commands.Bot):
         self._last_event = time.monotonic()
         self.clock.hear(message.id)
         if message.channel.id not in self._announced and self.is_ready():
-            self._announce_any(message.channel)
+            self._meet(message.channel, message.channel.id)
         if self.scope.excludes(message.channel):
             return
         self.journal.record(Posted(message_row(message, message.guild.id)))

@@ -103,15 +103,17 @@ class Roster:
                 continue
             present = {channel.id for channel in (*guild.channels, *guild.threads)}
             for channel_id in await self._suspects(guild.id, present):
-                await self._verify(channel_id)
+                await self.meet(channel_id)
 
     async def _suspects(self, guild_id: int, present: set[int]) -> list[int]:
         return await self._in_store(lambda store: store.standing.suspects(guild_id, present))
 
-    async def _verify(self, channel_id: int) -> None:
+    async def meet(self, channel_id: int) -> None:
+        """Have Discord say what has become of a channel that no cache has, and make it known or gone."""
+        session = self._reader.session
         found = await self._reader.fetch(channel_id)
         if found is not None:
-            self._announce([found], self._reader.session)
+            self._announce([found], session)
 
     def _announce(self, found: Iterable[AnyChannel], session: int) -> bool:
         if session != self._reader.session:
@@ -141,7 +143,7 @@ class Roster:
             seen.update(thread.id for thread in page)
             yield
         for channel_id in sorted(before - seen):
-            await self._verify(channel_id)
+            await self.meet(channel_id)
             yield
 
 

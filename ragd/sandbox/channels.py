@@ -20,6 +20,7 @@ from .entities import (
     Webhook,
 )
 from .guilds import GuildActions
+from .permissions import can_view
 from .state import UnknownEntityError, WorldRuleError
 
 
@@ -185,6 +186,10 @@ class ChannelActions(GuildActions):
         if user_id in state.members:
             return
         state.members[self.user(user_id).id] = ThreadMember(user_id, self.clock.now_ms())
+        if channel.type == ChannelType.PRIVATE_THREAD:
+            # "When being added to an existing private thread" (Gateway Events, Thread Create): it is new to who was
+            make = lambda: payloads.joined_thread_payload(channel, user_id)  # noqa: E731
+            self.emit("THREAD_CREATE", make, guild_id=channel.guild_id, only_user=user_id)
         self._emit_thread_members(channel, added=[user_id], removed=[])
 
     def leave_thread(self, thread_id: int, user_id: int) -> None:
@@ -193,6 +198,9 @@ class ChannelActions(GuildActions):
         if state.members.pop(user_id, None) is None:
             raise UnknownEntityError("thread member", user_id)
         self._emit_thread_members(channel, added=[], removed=[user_id])
+        if not can_view(self, user_id, thread_id):  # who was removed is told, though they see the thread no more
+            gone = payloads.thread_members_update_payload(channel, [], [user_id])
+            self.emit("THREAD_MEMBERS_UPDATE", lambda: gone, guild_id=channel.guild_id, only_user=user_id)
 
     # -- events
 
