@@ -251,6 +251,7 @@ class Backfill:
         parents = self.roster.parents()
         await self._gather(self.roster.catch_up(parent, listed_at.get(parent.id, 0)) for parent in parents)
         await self.roster.look_for_vanished()
+        await self.roster.look_for_allowed()
 
 
 def _newest_of_each(holes: Iterable[Hole]) -> list[Hole]:

@@ -189,7 +189,8 @@ class CaptureClient(commands.Bot):
         """Announce channels that the bot may read again, once REST has told their newest messages."""
         regained = {channel.id for channel in guild_channels(guild) if can_read(channel)} - self._left
         try:
-            await refresh_last_ids(guild)
+            if not await refresh_last_ids(guild):
+                return
         finally:
             del self._regaining[guild.id]
         self._hidden -= regained

@@ -105,6 +105,17 @@ class Roster:
             for channel_id in await self._suspects(guild.id, present):
                 await self.meet(channel_id)
 
+    async def look_for_allowed(self) -> None:
+        """Ask for ids on the allow list that no cache has: archived threads whose channel is left alone, so not listed.
+
+        Not during an outage, when Discord denies what is there.
+        """
+        if any(guild.unavailable for guild in self._client.guilds):
+            return
+        for one in sorted(self._scope.lists.allow):
+            if self._client.get_guild(one) is None and self._client.get_channel(one) is None:
+                await self.meet(one)
+
     async def _suspects(self, guild_id: int, present: set[int]) -> list[int]:
         return await self._in_store(lambda store: store.standing.suspects(guild_id, present))
 
