@@ -218,3 +218,21 @@ def test_a_directory_that_may_not_be_written_to_is_told(short_path: Path) -> Non
     (short_path / "d").mkdir()
     short_path.chmod(0o755)
     assert as_nobody(claim) == 73
+
+
+def test_ids_of_the_lists() -> None:
+    settings = load_settings(RAGD_ALLOW_IDS=" 12, 34,12 ,", RAGD_DENY_IDS="")
+    assert settings.allow_ids == (12, 34)
+    assert settings.deny_ids == ()
+    assert settings.masked()["RAGD_ALLOW_IDS"] == "12,34"
+
+
+@pytest.mark.parametrize("wrong", ["general", "12;34", "-5", "0", "1e3", "12 34", "99999999999999999999", "١٢"])
+def test_what_is_no_id_is_named(wrong: str) -> None:
+    with pytest.raises(ConfigError, match=r"RAGD_DENY_IDS=.*is no id of Discord's: numbers separated by commas"):
+        load_settings(RAGD_DENY_IDS=f"12,{wrong}")
+
+
+def test_an_id_in_both_lists_is_named() -> None:
+    with pytest.raises(ConfigError, match="RAGD_ALLOW_IDS and RAGD_DENY_IDS both name 12: take it off one of them"):
+        load_settings(RAGD_ALLOW_IDS="12,13", RAGD_DENY_IDS="14,12")

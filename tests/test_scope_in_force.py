@@ -124,6 +124,19 @@ def test_lists_change_while_it_runs_and_no_session_is_spent(place: Place, captur
     assert place.control.gateway()["identifies"] == 1
 
 
+def test_an_archived_thread_that_is_allowed_in_a_channel_that_is_not(place: Place, variables: dict[str, str]) -> None:
+    """Nobody lists the channel's threads, so it is asked for by its id."""
+    wanted, other = (place.control.create_thread(place.channel_id, place.member_id, name) for name in ("a", "b"))
+    for where in (wanted, other, place.channel_id):
+        place.post("said", where)
+    for where in (wanted, other):
+        place.control.archive_thread(where)
+    with running("capture", {**variables, "RAGD_ALLOW_IDS": f"{wanted},4711"}) as capture:
+        connected(capture)
+        until_texts(capture, wanted, {"said"})
+        assert texts(capture, other, place.channel_id) == set()
+
+
 def test_wrong_lists_change_nothing(place: Place, capture: Process) -> None:
     assert capture.directory is not None
     (capture.directory / ".env").write_text("RAGD_DENY_IDS=general\n")
