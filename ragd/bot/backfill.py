@@ -163,7 +163,7 @@ class Backfill:
         try:
             fetched = await self._client.fetch_channel(channel_id)
         except discord.NotFound:
-            await self._journal.commit(ChannelGone(channel_id))
+            await self._record_gone(channel_id)
             return None
         except (discord.HTTPException, discord.InvalidData, aiohttp.ClientError, TimeoutError) as error:
             _log.warning("channel %d cannot be had: %s", channel_id, error)
@@ -171,6 +171,13 @@ class Backfill:
         if isinstance(fetched, discord.Thread):
             self._threads[channel_id] = fetched
         return fetched if isinstance(fetched, AnyChannel) else None
+
+    async def _record_gone(self, channel_id: int) -> None:
+        """Discord says that there is no such channel; during an outage that may mean no more than the outage."""
+        if any(guild.unavailable for guild in self._client.guilds):
+            _log.warning("channel %d is not there during an outage: asking again later", channel_id)
+            return
+        await self._journal.commit(ChannelGone(channel_id))
 
     def keep(self, threads: Iterable[discord.Thread]) -> None:
         """Remember archived threads, which discord.py does not."""
@@ -194,7 +201,7 @@ class Backfill:
             await self._unreadable(channel)
             return None
         except discord.NotFound:
-            await self._journal.commit(ChannelGone(channel.id))
+            await self._record_gone(channel.id)
             return None
         except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
             _refuse_401(error)

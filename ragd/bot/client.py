@@ -163,8 +163,8 @@ class CaptureClient(commands.Bot):
     # Guilds and channels
 
     def _announce_guild(self, guild: discord.Guild) -> None:
-        if guild.unavailable:
-            return  # an outage: nothing is known of it, and nothing of what we know is wrong
+        if guild.unavailable or self.get_guild(guild.id) is None:
+            return  # an outage, of which nothing we know is wrong; or the bot was thrown out meanwhile
         self.journal.record(GuildSeen(guild.id, guild.name))
         self._announce(*guild_channels(guild))
 
@@ -225,6 +225,8 @@ class CaptureClient(commands.Bot):
         """Kicked, left, or the guild was deleted."""
         _log.warning("the bot is no longer in guild %d", guild.id)
         self.journal.record(GuildGone(guild.id))
+        if self.backfill:
+            self.backfill.resync()  # what is being read of it proves nothing any more
 
     async def on_guild_channel_create(self, channel: discord.abc.GuildChannel) -> None:
         self._announce_any(channel)
