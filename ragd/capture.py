@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -18,6 +19,7 @@ import aiohttp
 import discord
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from ragd.applied import record_settings
 from ragd.bot.alerts import deliver_alerts
 from ragd.bot.audit import Auditor
 from ragd.bot.backfill import Backfill
@@ -27,16 +29,17 @@ from ragd.bot.endpoints import LONGEST_RECONNECT_SECONDS, use_endpoints
 from ragd.bot.guard import GatewayGuard
 from ragd.bot.inspection import Means
 from ragd.bot.journal import Journal
+from ragd.bot.reconcile import Reconciler
 from ragd.bot.requests import TokenRefusedError, in_background
+from ragd.bot.scope import CaptureScope
 from ragd.bot.sessions import Shards
 from ragd.bot.sharding import make_client
 from ragd.bot.spool import Spool
-from ragd.config import Settings
-from ragd.errors import ConfigError, TransientError, UnavailableError
+from ragd.config import Settings, load_settings
+from ragd.errors import ConfigError, RagdError, TransientError, UnavailableError
 from ragd.heartbeat import Counter
 from ragd.soundness import require_sound
-from ragd.store import Hole, Ingest, Store
-from ragd.store.events import Wanted
+from ragd.store import Ingest, Store
 from ragd.worker import Pulse, StopFlag, make_directory, run_async, wait_for_stop
 
 _log = logging.getLogger(__name__)
@@ -53,6 +56,9 @@ AUTHENTICATION_FAILED, INVALID_SHARD, SHARDING_REQUIRED = 4004, 4010, 4011
 """The gateway's close codes for a token that it does not take, or takes no more; for a shard that there is not; and for
 one that would have more than 2,500 servers."""
 
+RELOAD_SIGNAL = signal.SIGHUP
+"""Has capture read its allow and deny lists again; `ragdctl reload` sends it."""
+
 CLOSE_SECONDS = 1.0
 DRAIN_SECONDS = 1.5
 """Together less than supervisord's stopwaitsecs for capture."""
@@ -65,9 +71,19 @@ class Capture:
         self._settings = settings
         self._thread = ThreadPoolExecutor(1, "store")
         self._journal = Journal(Spool(settings.data_dir / "capture.spool"), self._state_everything)
-        self._client = make_client(settings.command_prefix, self._journal, Shards.of(settings))
-        self._backfill = Backfill(self._client, self._journal, self._holes, settings.reconcile_hours, self._refused)
+        self._scope = CaptureScope(settings.scope)
+        self._client = make_client(settings.command_prefix, self._journal, self._scope, Shards.of(settings))
+        self._backfill = Backfill(self._client, self._journal, self._scope, self.in_store, settings.reconcile_hours)
         self._client.backfill = self._backfill
+        self._reconciler = Reconciler(
+            self._client,
+            self._backfill,
+            self._backfill.roster,
+            lambda since: self.in_store(lambda store: store.coverage.recent_channels(since)),
+            hours=settings.reconcile_hours,
+            minutes=settings.reconcile_minutes,
+        )
+        self._reload_wanted = asyncio.Event()
         self._guard = GatewayGuard(self._client, settings.deaf_seconds)
         means = Means(self._client, self._journal, self._backfill, self.in_store, random.SystemRandom())
         self._auditor = Auditor(means)
@@ -80,12 +96,15 @@ class Capture:
         if self._settings.discord_bot_token is None:
             raise ConfigError("DISCORD_BOT_TOKEN is not set", hint="`ragd` without one runs the demo")
         await self._in_thread(self._open_store)
+        asyncio.get_running_loop().add_signal_handler(RELOAD_SIGNAL, self._reload_wanted.set)
         await add_commands(self._client, self)
         gateway = asyncio.create_task(self._connect(), name="gateway")
         helpers = [
             asyncio.create_task(in_background(self._backfill.run()), name="backfill"),
+            asyncio.create_task(in_background(self._reconciler.run()), name="reconcile"),
             asyncio.create_task(in_background(self._guard.run()), name="guard"),
             asyncio.create_task(in_background(self._auditor.run()), name="audit"),
+            asyncio.create_task(self._reload_when_asked(), name="reload"),
             asyncio.create_task(self._deliver_alerts(stop), name="alerts"),
         ]
         try:
@@ -142,6 +161,7 @@ class Capture:
             "done": self._journal.committed,
             "holes": self._backfill.holes,
             "resyncs": self._backfill.resyncs,
+            **self._reconciler.counters(),
             "spooled": self._journal.spooled,
             **self._client.gateway_counters(),
             **self._guard.counters(),
@@ -160,6 +180,27 @@ class Capture:
         store = self._opened()
         return await self._in_thread(lambda: work(store))
 
+    # Settings that change while it runs
+
+    async def _reload_when_asked(self) -> None:
+        """Take over the allow and deny lists without a new session, for each of those is one of a day's thousand."""
+        while True:
+            await self._reload_wanted.wait()
+            self._reload_wanted.clear()
+            try:
+                await self._take_over(load_settings())
+            except RagdError as error:
+                _log.error("the settings stay as they were: %s", error.one_line())
+
+    async def _take_over(self, settings: Settings) -> None:
+        changed = {"allow_ids": settings.allow_ids, "deny_ids": settings.deny_ids}
+        self._settings = self._settings.model_copy(update=changed)
+        self._scope.lists = settings.scope
+        self._client.announce_everything()
+        await self._journal.commit()
+        record_settings("capture", self._settings)
+        _log.info("allow and deny lists are in force: %d and %d ids", *map(len, changed.values()))
+
     # The store, in its own thread
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
@@ -171,14 +212,6 @@ class Capture:
         settings = self._settings
         self._store = Store.open(settings.database_path, durability="FULL", busy_seconds=settings.busy_seconds)
         self._ingest = self._store.ingest(index_bots=settings.index_bots)
-
-    async def _holes(self) -> list[Hole]:
-        store = self._opened()
-        return await self._in_thread(store.coverage.holes)
-
-    async def _refused(self, wanted: Wanted) -> frozenset[int]:
-        store = self._opened()
-        return await self._in_thread(lambda: store.refusals.refused(wanted))
 
     def _opened(self) -> Store:
         assert self._store is not None, "the store is opened before any task starts"

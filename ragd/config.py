@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ragd.errors import ConfigError, NoPermissionError
+from ragd.scope import Scope
 from ragd.settings_files import ENV_FILE, TOKEN_CREDENTIAL, settings_files, settings_in_files, token_credential
 
 MASK = "********"
@@ -28,6 +29,9 @@ SHORTEST_SECRET = 8
 """Characters; a token of Discord's has about seventy."""
 
 STRATEGY_NAMES = ("temporal", "conversation")
+
+Ids = Annotated[tuple[int, ...], NoDecode]
+"""Ids of Discord's, comma-separated."""
 
 NOT_SETTINGS = frozenset(
     {
@@ -153,7 +157,28 @@ class Settings(BaseSettings):
         ge=0,
         le=24 * 30,
         validation_alias="RAGD_RECONCILE_HOURS",
-        description="How much recent history is re-read after a break to find offline edits and deletes, in hours.",
+        description="How much recent history is re-read, after a break at once and else all the time, to find edits and"
+        " deletes that nobody told of, in hours.",
+    )
+    reconcile_minutes: float = Field(
+        60.0,
+        gt=0,
+        le=24 * 60,
+        validation_alias="RAGD_RECONCILE_MINUTES",
+        description="How often that history is gone through while nothing is amiss, in minutes; a busy server takes"
+        " longer, at no more than 30 pages of 100 messages a minute.",
+    )
+    allow_ids: Ids = Field(
+        (),
+        validation_alias="RAGD_ALLOW_IDS",
+        description="Comma-separated ids of guilds, categories, channels or threads: with any, only these are"
+        " captured.",
+    )
+    deny_ids: Ids = Field(
+        (),
+        validation_alias="RAGD_DENY_IDS",
+        description="Comma-separated ids of what is left out. Of several listed ids on the way from a thread to its"
+        " guild the most specific decides. `ragdctl reload` puts both lists into force without a restart.",
     )
     index_bots: bool = Field(
         False,
@@ -255,6 +280,17 @@ class Settings(BaseSettings):
             raise ValueError(f"must name one or more of {', '.join(STRATEGY_NAMES)}, separated by commas")
         return tuple(dict.fromkeys(value))
 
+    @field_validator("allow_ids", "deny_ids", mode="before")
+    @classmethod
+    def _split_ids(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        for part in parts:
+            if not re.fullmatch(r"[1-9][0-9]{0,18}", part, re.ASCII):
+                raise ValueError(f"{part!r} is no id of Discord's: numbers separated by commas are wanted")
+        return tuple(dict.fromkeys(map(int, parts)))
+
     @field_validator(
         "discord_bot_token",
         "discord_bot_token_file",
@@ -318,6 +354,8 @@ class Settings(BaseSettings):
                 f"RAGD_SHARD_IDS names shard {self.shard_ids[-1]}, but RAGD_SHARD_COUNT={self.shard_count}:"
                 f" the last one is {self.shard_count - 1}"
             )
+        if both := set(self.allow_ids).intersection(self.deny_ids):
+            raise ValueError(f"RAGD_ALLOW_IDS and RAGD_DENY_IDS both name {min(both)}: take it off one of them")
         # supervisord binds a name with its pid behind it first, then links it to the one it is asked for
         longest = len(os.fsencode(self.supervisor_socket)) + len(".4194304")
         if longest > UNIX_SOCKET_PATH_LIMIT:
@@ -336,6 +374,11 @@ class Settings(BaseSettings):
     def held_shards(self) -> tuple[int, ...]:
         """Ids of the shards that this instance captures, ascending."""
         return self.shard_ids or tuple(range(self.shard_count))
+
+    @property
+    def scope(self) -> Scope:
+        """Which channels are captured."""
+        return Scope(frozenset(self.allow_ids), frozenset(self.deny_ids))
 
     @property
     def database_path(self) -> Path:

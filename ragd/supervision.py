@@ -130,6 +130,10 @@ class SupervisorClient:
         """Send SIGTERM; autorestart replaces the process when it has ended."""
         self._call("supervisor.signalProcess", name, "TERM")
 
+    def hang_up(self, name: str) -> None:
+        """Send SIGHUP: capture reads its allow and deny lists again. Only to a process that knows the signal."""
+        self._call("supervisor.signalProcess", name, "HUP")
+
     def start(self, name: str) -> None:
         """Start a stopped process; returns once it is spawned. One that runs already is as well."""
         self._tolerate(FaultCode.ALREADY_STARTED, "supervisor.startProcess", name)

@@ -90,10 +90,11 @@ def settings_of(variables: dict[str, str]) -> Settings:
 
 
 class Process:
-    """One `ragd NAME`, its log in the data directory."""
+    """One `ragd NAME`, its log in the data directory; in a `directory` with an .env file, it reads that too."""
 
-    def __init__(self, name: str, variables: dict[str, str]) -> None:
+    def __init__(self, name: str, variables: dict[str, str], directory: Path | None = None) -> None:
         self.name = name
+        self.directory = directory
         self.variables = variables
         self.settings = settings_of(variables)
         self.log = self.settings.data_dir / f"{name}.log"
@@ -103,7 +104,11 @@ class Process:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "ragd", self.name], env=self.variables, stdout=log, stderr=log
+                [sys.executable, "-m", "ragd", self.name],
+                env=self.variables,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
             )
         return self
 

@@ -254,3 +254,21 @@ def test_shards_survive_the_way_through_a_settings_file(tmp_path: Path) -> None:
     shown = load_settings(RAGD_DATA_DIR=tmp_path, RAGD_SHARD_COUNT="4", RAGD_SHARD_IDS="0-2").masked()
     again = load_settings(RAGD_DATA_DIR=tmp_path, RAGD_SHARD_COUNT="4", RAGD_SHARD_IDS=shown["RAGD_SHARD_IDS"])
     assert again.held_shards == (0, 1, 2)
+
+
+def test_ids_of_the_lists() -> None:
+    settings = load_settings(RAGD_ALLOW_IDS=" 12, 34,12 ,", RAGD_DENY_IDS="")
+    assert settings.allow_ids == (12, 34)
+    assert settings.deny_ids == ()
+    assert settings.masked()["RAGD_ALLOW_IDS"] == "12,34"
+
+
+@pytest.mark.parametrize("wrong", ["general", "12;34", "-5", "0", "1e3", "12 34", "99999999999999999999", "١٢"])
+def test_what_is_no_id_is_named(wrong: str) -> None:
+    with pytest.raises(ConfigError, match=r"RAGD_DENY_IDS=.*is no id of Discord's: numbers separated by commas"):
+        load_settings(RAGD_DENY_IDS=f"12,{wrong}")
+
+
+def test_an_id_in_both_lists_is_named() -> None:
+    with pytest.raises(ConfigError, match="RAGD_ALLOW_IDS and RAGD_DENY_IDS both name 12: take it off one of them"):
+        load_settings(RAGD_ALLOW_IDS="12,13", RAGD_DENY_IDS="14,12")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ragd.cli.reload import FIXED, ORDER, READERS, changed_settings, record_settings
+from ragd.applied import record_settings
+from ragd.cli.reload import FIXED, ORDER, READERS, TAKEN_OVER, changed_settings
 from ragd.config import Settings, variable
 from ragd.errors import ConfigError, UnavailableError
 from ragd.heartbeat import PROCESSES
@@ -57,6 +58,12 @@ def test_each_setting_concerns_its_readers(applied: Path) -> None:
         "searcher": {"RAGD_MODEL_DIR"},
     }
     assert concerned(applied, RAGD_LOG_LEVEL="DEBUG").keys() == set(PROCESSES)
+
+
+def test_lists_are_taken_over_without_a_restart(applied: Path) -> None:
+    assert concerned(applied, RAGD_DENY_IDS="12") == {"capture": {"RAGD_DENY_IDS"}}
+    for process, names in TAKEN_OVER.items():
+        assert all(process in READERS[name] for name in names)
 
 
 def test_a_changed_secret_is_noticed_and_not_kept(applied: Path) -> None:

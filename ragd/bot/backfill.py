@@ -7,28 +7,25 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import aiohttp
 import discord
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from ragd.bot.hole_queue import RETRY_PAUSE_SECONDS, HoleQueue
-from ragd.bot.journal import Journal
-from ragd.bot.normalise import (
-    MessageChannel,
-    ThreadParent,
-    can_read,
-    channel_row,
-    message_row,
-    readable_channels,
-    thread_parents,
-)
+from ragd.bot.journal import InStore, Journal
+from ragd.bot.normalise import AnyChannel, MessageChannel, can_read, channel_row, message_row
 from ragd.bot.refusals import verdict
-from ragd.snowflake import from_unix_seconds
+from ragd.bot.scope import CaptureScope
+from ragd.bot.threads import Roster
 from ragd.store.coverage import FIRST_ID, Hole
-from ragd.store.events import ChannelsSeen, PageRead, ThreadsListed, Wanted
+from ragd.store.events import ChannelGone, ChannelsSeen, PageRead, Wanted
+
+if TYPE_CHECKING:
+    from ragd.bot.client import CaptureClient
 
 _log = logging.getLogger(__name__)
 
@@ -50,16 +47,17 @@ class Backfill:
 
     def __init__(
         self,
-        client: discord.Client,
+        client: CaptureClient,
         journal: Journal,
-        read_holes: Callable[[], Awaitable[list[Hole]]],
+        scope: CaptureScope,
+        in_store: InStore,
         reconcile_hours: float,
-        read_refused: Callable[[Wanted], Awaitable[frozenset[int]]],
     ) -> None:
         self._client = client
         self._journal = journal
-        self._read_holes = read_holes
-        self._read_refused = read_refused
+        self._scope = scope
+        self._in_store = in_store
+        self.roster = Roster(client, journal, scope, in_store, self)
         self._reconcile_seconds = reconcile_hours * 3600
         self._wake = asyncio.Event()
         self._resync_wanted: set[int] = set()
@@ -67,6 +65,8 @@ class Backfill:
         """By shard, grows with each session that is lost or begins."""
         self._settled: dict[int, int] = {}
         """By shard, the session in which all was filled and read again."""
+        self.busy = False
+        """Whether holes are being filled, or everything looked through after a break."""
         self._threads: dict[int, discord.Thread] = {}
         self._pages = 0
         self.holes = 0
@@ -86,7 +86,7 @@ class Backfill:
     def resync(self, shard_id: int | None = None) -> None:
         """A new session of a shard, or of all: list archived threads, fill holes, then re-read recent history for
         offline edits."""
-        shards = {guild.shard_id for guild in self._client.guilds} if shard_id is None else {shard_id}
+        shards = set(self._client.held.ids) if shard_id is None else {shard_id}
         self._sessions.update(shards)
         self._resync_wanted |= shards
         self._wake.set()
@@ -95,12 +95,18 @@ class Backfill:
         """What is being read over REST no longer joins on to what comes live."""
         self._sessions[shard_id] += 1
 
+    def session_of(self, shard_id: int | None) -> int:
+        """Changes when what is being read over REST of the shard's guilds, None for any shard, no longer joins on to
+        what comes live."""
+        return self._sessions.total() if shard_id is None else self._sessions[shard_id]
+
     async def run(self) -> None:
         """Work until cancelled. Errors of single channels are logged; a refused token is raised."""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
             self._wake.clear()
+            self.busy = True
             await self._journal.commit()
             resync, self._resync_wanted = self._resync_wanted, set()
             sessions = self._sessions.copy()
@@ -111,6 +117,7 @@ class Backfill:
                 await self._reconcile(unbroken)
                 self.resyncs += 1
                 self._settled.update({shard: sessions[shard] for shard in unbroken})
+            self.busy = self._wake.is_set()
 
     # Holes
 
@@ -131,11 +138,12 @@ class Backfill:
             _log.info("%d pages of messages read in %.1f s", self._pages, time.monotonic() - started)
 
     async def _open_holes(self) -> list[Hole]:
+        """Those that can be read: an outage is over when the guild is stated anew, which wakes us."""
         self._wake.clear()
         await self._journal.commit()  # what woke us may still be queued, and the store would not show its hole
-        holes = await self._read_holes()
+        holes = await self._in_store(lambda store: store.coverage.holes())
         self.holes = len(holes)
-        return holes
+        return [hole for hole in holes if self._is_available(hole.guild_id)]
 
     async def _drain(self, queue: HoleQueue) -> None:
         """Read pages until the queue is empty, or something woke us: then there may be newer holes than these."""
@@ -147,6 +155,11 @@ class Backfill:
                 continue
             self._pages += 1
             self.holes -= queue.put_back(hole, page.start_id)
+
+    def _is_available(self, guild_id: int) -> bool:
+        """Whether Discord serves the guild now: during an outage a 404 says nothing about what there is."""
+        guild = self._client.get_guild(guild_id)
+        return guild is not None and not guild.unavailable
 
     async def _gather(self, jobs: Iterable[Awaitable[bool]]) -> list[bool]:
         slots = asyncio.Semaphore(CHANNELS_AT_ONCE)
@@ -166,17 +179,44 @@ class Backfill:
         cached = self._client.get_channel(channel_id) or self._threads.get(channel_id)
         if isinstance(cached, MessageChannel):
             return cached
+        fetched = await self.fetch(channel_id)
+        return fetched if isinstance(fetched, MessageChannel) else None
+
+    async def fetch(self, channel_id: int) -> AnyChannel | None:
+        """The channel as Discord has it now; None if it cannot be had. That it is gone is recorded."""
         try:
             fetched = await self._client.fetch_channel(channel_id)
         except discord.HTTPException as error:
-            await self._judge(channel_id, "messages", error)
+            await self.judge(channel_id, "messages", error)
             return None
         except (discord.InvalidData, aiohttp.ClientError, TimeoutError) as error:
             _log.warning("channel %d cannot be had: %s", channel_id, error)
             return None
         if isinstance(fetched, discord.Thread):
-            self._remember([fetched])
-        return fetched if isinstance(fetched, MessageChannel) else None
+            self.keep([fetched])
+        return fetched if isinstance(fetched, AnyChannel) else None
+
+    async def judge(self, channel_id: int, wanted: Wanted, error: discord.HTTPException) -> None:
+        """Record what a refusal says about the channel. That there is none may, during an outage, mean no more than
+        the outage."""
+        event = verdict(channel_id, wanted, error)
+        if isinstance(event, ChannelGone) and any(guild.unavailable for guild in self._client.guilds):
+            _log.warning("channel %d is not there during an outage: asking again later", channel_id)
+        elif event is not None:
+            await self._journal.commit(event)
+
+    def keep(self, threads: Iterable[discord.Thread]) -> None:
+        """Remember archived threads, which discord.py does not."""
+        self._threads.update((thread.id, thread) for thread in threads)
+        for oldest in list(self._threads)[: max(0, len(self._threads) - THREADS_KEPT)]:
+            del self._threads[oldest]
+
+    async def read_again(self, channel_id: int, end_id: int, start_id: int) -> PageRead | None:
+        """Read and commit the newest page of a stretch of a channel; None when it could not be read."""
+        channel = await self._channel(channel_id)
+        if channel is None or not self._is_available(channel.guild.id):
+            return None
+        return await self._read_page(channel, end_id, start_id)
 
     async def _read_page(self, channel: MessageChannel, end_id: int, start_id: int) -> PageRead | None:
         """Read and commit the newest page of start_id..end_id; None when it could not be read."""
@@ -189,7 +229,7 @@ class Backfill:
             if error.status == 403 and not can_read(channel):  # the permission went while we asked
                 await self._unreadable(channel)
             else:
-                await self._judge(channel.id, "messages", error)
+                await self.judge(channel.id, "messages", error)
             return None
         except (aiohttp.ClientError, TimeoutError) as error:
             _log.warning("a page of channel %d cannot be read: %s", channel.id, error)
@@ -201,17 +241,15 @@ class Backfill:
 
     async def _commit_page(
         self, channel: MessageChannel, messages: list[discord.Message], end_id: int, start_id: int
-    ) -> PageRead:
+    ) -> PageRead | None:
+        if self._scope.excludes(channel):  # the lists changed while we asked
+            return None
         oldest = min((message.id for message in messages), default=FIRST_ID) if len(messages) == PAGE else FIRST_ID
         start_id = max(start_id, oldest)
         rows = [message_row(message, channel.guild.id) for message in messages if message.id >= start_id]
         page = PageRead(channel.guild.id, channel.id, start_id, end_id, rows)
         await self._journal.commit(page)
         return page
-
-    async def _judge(self, channel_id: int, wanted: Wanted, error: discord.HTTPException) -> None:
-        if (event := verdict(channel_id, wanted, error)) is not None:
-            await self._journal.commit(event)
 
     async def _unreadable(self, channel: MessageChannel) -> None:
         _log.info("channel %d is not readable for the bot", channel.id)
@@ -224,64 +262,34 @@ class Backfill:
         """Re-read the last hours of every channel: what was edited or deleted while nobody listened shows there."""
         if not self._reconcile_seconds:
             return
-        sessions, since = self._sessions.copy(), from_unix_seconds(time.time() - self._reconcile_seconds)
-        refused = await self._read_refused("messages")
-        channels = [
-            channel
-            for guild in self._guilds(shards)
-            for channel in readable_channels(guild)
-            if (channel.last_message_id or 0) >= since and channel.id not in refused
+        sessions, since = self._sessions.copy(), self._client.clock.ago(self._reconcile_seconds)
+        recent = await self._in_store(lambda store: store.coverage.recent_channels(since))
+        chosen = [
+            (channel_id, last_id, shard)
+            for guild_id, channel_id, last_id in recent
+            if (shard := self._client.held.shard_of(guild_id)) in shards
         ]
-        await self._gather(
-            self._reconcile_channel(channel, since, sessions[channel.guild.shard_id]) for channel in channels
-        )
-        _log.info("recent history of %d channels read again", len(channels))
+        await self._gather(self._reconcile_channel(*one, since, sessions[one[-1]]) for one in chosen)
+        _log.info("recent history of %d channels read again", len(chosen))
 
-    async def _reconcile_channel(self, channel: MessageChannel, since: int, session: int) -> bool:
-        end_id = channel.last_message_id or 0
-        while end_id >= since and session == self._sessions[channel.guild.shard_id]:
-            page = await self._read_page(channel, end_id, since)
+    async def _reconcile_channel(self, channel_id: int, end_id: int, shard_id: int, since: int, session: int) -> bool:
+        while end_id >= since and session == self._sessions[shard_id]:
+            page = await self.read_again(channel_id, end_id, since)
             if page is None or page.start_id <= since:
                 break
             end_id = page.start_id - 1
         return True
 
-    def _guilds(self, shards: set[int]) -> list[discord.Guild]:
-        return [guild for guild in self._client.guilds if guild.shard_id in shards]
-
     # Archived threads
 
     async def _list_threads(self, shards: set[int]) -> None:
         """Make archived threads known, with their last messages, so that their holes show."""
-        sessions, refused = self._sessions.copy(), await self._read_refused("threads")
-        parents = [parent for guild in self._guilds(shards) for parent in thread_parents(guild)]
-        await self._gather(
-            self._list_threads_of(parent, sessions[parent.guild.shard_id])
-            for parent in parents
-            if parent.id not in refused
-        )
-
-    async def _list_threads_of(self, parent: ThreadParent, session: int) -> bool:
-        at = int(time.time() * 1000)
-        try:
-            threads = [thread async for thread in _archived(parent)]
-        except discord.HTTPException as error:
-            await self._judge(parent.id, "threads", error)
-            return False
-        except (aiohttp.ClientError, TimeoutError) as error:
-            _log.warning("archived threads of channel %d cannot be listed: %s", parent.id, error)
-            return False
-        if session != self._sessions[parent.guild.shard_id]:
-            return False  # a break lies between the listing and now: the listing proves nothing about what is live
-        self._remember(threads)
-        self._journal.record(ChannelsSeen([channel_row(thread) for thread in threads]))
-        await self._journal.commit(ThreadsListed(parent.id, at))
-        return True
-
-    def _remember(self, threads: Iterable[discord.Thread]) -> None:
-        self._threads.update((thread.id, thread) for thread in threads)
-        for oldest in list(self._threads)[: max(0, len(self._threads) - THREADS_KEPT)]:
-            del self._threads[oldest]
+        listed_at = await self._in_store(lambda store: store.threads_listed_at())
+        refused = await self._in_store(lambda store: store.refusals.refused("threads"))
+        parents = [parent for parent in self.roster.parents(shards) if parent.id not in refused]
+        await self._gather(self.roster.catch_up(parent, listed_at.get(parent.id, 0)) for parent in parents)
+        await self.roster.look_for_vanished(shards)
+        await self.roster.look_for_allowed()
 
 
 def _is_transient(error: BaseException) -> bool:
@@ -302,11 +310,3 @@ async def _history(channel: MessageChannel, end_id: int) -> list[discord.Message
 
 async def _one_page(channel: MessageChannel, before: discord.Object) -> list[discord.Message]:
     return [message async for message in channel.history(limit=PAGE, before=before)]
-
-
-async def _archived(parent: ThreadParent) -> AsyncIterator[discord.Thread]:
-    async for thread in parent.archived_threads(limit=None):
-        yield thread
-    if isinstance(parent, discord.TextChannel) and parent.permissions_for(parent.guild.me).manage_threads:
-        async for thread in parent.archived_threads(limit=None, private=True):
-            yield thread

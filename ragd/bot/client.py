@@ -8,6 +8,7 @@ import math
 import random
 import time
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 import discord
@@ -15,22 +16,31 @@ from discord.ext import commands
 
 from ragd.bot.backfill import Backfill
 from ragd.bot.details import emoji_key
+from ragd.bot.discord_clock import DiscordClock
 from ragd.bot.identify import Budget, IdentifyPacer
 from ragd.bot.journal import Journal
-from ragd.bot.normalise import AnyChannel, MessageChannel, can_send, channel_row, guild_channels, message_row
+from ragd.bot.normalise import AnyChannel, MessageChannel, can_read, can_send, guild_channels, message_row
+from ragd.bot.regain import refresh_last_ids
 from ragd.bot.requests import Requests
+from ragd.bot.scope import CaptureScope
 from ragd.bot.sessions import Sessions, Shards
+from ragd.bot.tree import ScopedTree
 from ragd.heartbeat import Counter
 from ragd.store.events import (
     AccessChanged,
     ChannelGone,
+    ChannelRow,
     ChannelsSeen,
     Deleted,
     Edited,
+    GuildGone,
     GuildSeen,
+    GuildSilent,
+    GuildsListed,
     LoggedIn,
     Posted,
     Reacted,
+    ScopeSet,
 )
 
 _log = logging.getLogger(__name__)
@@ -54,10 +64,17 @@ def capture_intents() -> discord.Intents:
 class CaptureClient(commands.Bot):
     """Records; decides nothing. Handlers put events into the journal before they wait for anything."""
 
-    def __init__(self, command_prefix: str, journal: Journal, held: Shards = Shards()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        command_prefix: str,
+        journal: Journal,
+        scope: CaptureScope,
+        held: Shards = Shards(),  # noqa: B008 - frozen
+    ) -> None:
         self.requests = Requests(held.instances)
         super().__init__(
             command_prefix,
+            tree_cls=ScopedTree,
             intents=capture_intents(),
             help_command=None,
             max_messages=None,
@@ -72,6 +89,8 @@ class CaptureClient(commands.Bot):
         )
         self.http.request = self.requests.gate(self.http.request)  # type: ignore[method-assign]
         self.journal = journal
+        self.scope = scope
+        self.clock = DiscordClock()
         self.backfill: Backfill | None = None
         self.held = held
         self.sessions = Sessions(held.ids)
@@ -80,6 +99,12 @@ class CaptureClient(commands.Bot):
         """What Discord said last; 0 before it was asked."""
         self._announced: dict[int, int] = {}
         """Guilds of the channels that the store knows of in this session."""
+        self._hidden: set[int] = set()
+        """Announced as unreadable: what the cache says of their newest messages may be out of date."""
+        self._left: set[int] = set()
+        """Private threads that the bot was taken out of; the cache keeps them."""
+        self._regaining: dict[int, asyncio.Task[None]] = {}
+        self._meetings: set[asyncio.Task[None]] = set()
         self._last_event = time.monotonic()
 
     # Sessions: of the one shard, or of each (see ragd/bot/sharding.py)
@@ -107,17 +132,18 @@ class CaptureClient(commands.Bot):
 
     def _record_break(self, shard_id: int) -> None:
         self.journal.record(self.held.broken(shard_id))
-        count = self.held.count
-        self._announced = {
-            channel_id: guild_id
-            for channel_id, guild_id in self._announced.items()
-            if (guild_id >> 22) % count != shard_id
-        }
+        ours = {one for one, guild_id in self._announced.items() if self.held.shard_of(guild_id) == shard_id}
+        self._announced = {one: guild_id for one, guild_id in self._announced.items() if one not in ours}
+        self._hidden -= ours
+        self._left -= ours
 
     def state_shard(self, shard_id: int) -> None:
         """Tell the store where every channel of the shard stands, and have the holes that shows filled."""
         guilds = [guild for guild in self.guilds if guild.shard_id == shard_id]
         _log.info("connected to Discord: %d guilds%s", len(guilds), self._of_shard(shard_id))
+        lists = self.scope.lists
+        self.journal.record(ScopeSet(sorted(lists.allow), sorted(lists.deny)))
+        self.journal.record(GuildsListed([guild.id for guild in guilds], [shard_id], self.held.count))
         for guild in guilds:
             self._announce_guild(guild)
         if self.backfill:
@@ -155,6 +181,8 @@ class CaptureClient(commands.Bot):
 
     def announce_everything(self) -> None:
         """Tell the store where every channel stands, and have the holes that shows filled."""
+        if not self.is_ready():
+            return  # there is no list of guilds yet; on_ready comes
         for shard_id in self.held.ids:
             self.state_shard(shard_id)
 
@@ -187,28 +215,70 @@ class CaptureClient(commands.Bot):
     # Guilds and channels
 
     def _announce_guild(self, guild: discord.Guild) -> None:
+        if guild.unavailable or self.get_guild(guild.id) is None:
+            return  # an outage, of which nothing we know is wrong; or the bot was thrown out meanwhile
         self.journal.record(GuildSeen(guild.id, guild.name))
         self._announce(*guild_channels(guild))
 
     def _announce(self, *channels: AnyChannel) -> None:
         self._announced.update((channel.id, channel.guild.id) for channel in channels)
-        self.journal.record(ChannelsSeen([channel_row(channel) for channel in channels]))
+        rows = [self._row(channel) for channel in channels]
+        regained = {row.id for row in rows if row.readable and row.id in self._hidden}
+        self._hidden.update(row.id for row in rows if not row.readable)
+        self.journal.record(ChannelsSeen([row for row in rows if row.id not in regained]))
+        for guild in {channel.guild for channel in channels if channel.id in regained}:
+            self._regain(guild)
 
-    async def on_guild_join(self, guild: discord.Guild) -> None:
+    def _row(self, channel: AnyChannel) -> ChannelRow:
+        row = self.scope.row(channel)
+        return replace(row, readable=False) if channel.id in self._left else row
+
+    def _regain(self, guild: discord.Guild) -> None:
+        if guild.id not in self._regaining:
+            self._regaining[guild.id] = asyncio.create_task(self._state_regained(guild))
+
+    async def _state_regained(self, guild: discord.Guild) -> None:
+        """Announce channels that the bot may read again, once REST has told their newest messages."""
+        regained = {channel.id for channel in guild_channels(guild) if can_read(channel)} - self._left
+        try:
+            if not await refresh_last_ids(guild):
+                return
+        finally:
+            del self._regaining[guild.id]
+        self._hidden -= regained
         self._announce_guild(guild)
         if self.backfill:
             self.backfill.resync(guild.shard_id)
 
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        self._state_guild(guild)
+
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        """The outage broke every channel's claim to be complete (see on_guild_unavailable), so all state it anew."""
-        if self.is_ready():  # else on_ready does
-            _log.info("guild %d is available again", guild.id)
-            self.state_shard(guild.shard_id)
+        """An outage is over. What came meanwhile is a hole of this guild's (see on_guild_unavailable)."""
+        self._state_guild(guild)
+
+    def _state_guild(self, guild: discord.Guild) -> None:
+        if not self.is_ready():
+            return  # on_ready does
+        _log.info("guild %d is there", guild.id)
+        self._hidden -= {channel.id for channel in guild_channels(guild)}  # the cache is as new as can be
+        self._announce_guild(guild)
+        if self.backfill:
+            self.backfill.resync(guild.shard_id)
 
     async def on_guild_unavailable(self, guild: discord.Guild) -> None:
         """An outage at Discord: no removal, but events of that time are lost."""
         _log.warning("guild %d is unavailable", guild.id)
-        self.journal.record(self.held.broken(guild.shard_id))
+        self.journal.record(GuildSilent(guild.id))
+        if self.backfill:
+            self.backfill.resync(guild.shard_id)  # a listing that is under way proves nothing any more
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """Kicked, left, or the guild was deleted."""
+        _log.warning("the bot is no longer in guild %d", guild.id)
+        self.journal.record(GuildGone(guild.id))
+        if self.backfill:
+            self.backfill.resync(guild.shard_id)  # what is being read of it proves nothing any more
 
     async def on_guild_channel_create(self, channel: discord.abc.GuildChannel) -> None:
         self._announce_any(channel)
@@ -229,6 +299,10 @@ class CaptureClient(commands.Bot):
         self._announce_guild(role.guild)
         self._wake_backfill()
 
+    async def on_guild_role_delete(self, role: discord.Role) -> None:
+        self._announce_guild(role.guild)
+        self._wake_backfill()
+
     async def on_member_update(self, _: discord.Member, member: discord.Member) -> None:
         if member == member.guild.me:
             self.journal.record(AccessChanged(member.guild.id))
@@ -239,6 +313,13 @@ class CaptureClient(commands.Bot):
         self._announce_any(thread)
 
     async def on_thread_join(self, thread: discord.Thread) -> None:
+        self._left.discard(thread.id)
+        self._announce_any(thread)
+
+    async def on_thread_remove(self, thread: discord.Thread) -> None:
+        """Taken out of a thread, which matters if it is private; or the channel of it is hidden now."""
+        if thread.is_private() and not thread.permissions_for(thread.guild.me).manage_threads:
+            self._left.add(thread.id)
         self._announce_any(thread)
 
     async def on_thread_update(self, _: discord.Thread, thread: discord.Thread) -> None:
@@ -253,6 +334,16 @@ class CaptureClient(commands.Bot):
             self._announce(channel)
             self._wake_backfill()
 
+    def _meet(self, channel: object, channel_id: int, guild: discord.Guild) -> None:
+        """A message came from a channel that was not announced: perhaps its creation was lost, then REST knows it."""
+        if isinstance(channel, AnyChannel) or not self.backfill:
+            self._announce_any(channel)
+            return
+        self._announced[channel_id] = guild.id
+        task = asyncio.create_task(self.backfill.roster.meet(channel_id, guild.shard_id))
+        self._meetings.add(task)
+        task.add_done_callback(self._meetings.discard)
+
     def _wake_backfill(self) -> None:
         if self.backfill:
             self.backfill.wake()
@@ -263,8 +354,11 @@ class CaptureClient(commands.Bot):
         if message.guild is None:
             return
         self._last_event = time.monotonic()
+        self.clock.hear(message.id)
         if message.channel.id not in self._announced and self.is_ready():
-            self._announce_any(message.channel)
+            self._meet(message.channel, message.channel.id, message.guild)
+        if self.scope.excludes(message.channel):
+            return
         self.journal.record(Posted(message_row(message, message.guild.id)))
         if message.content.startswith(str(self.command_prefix)) and can_send(message.channel):
             await self.process_commands(message)
@@ -272,6 +366,8 @@ class CaptureClient(commands.Bot):
     async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
         if payload.guild_id is not None:
             self._last_event = time.monotonic()
+            if self.scope.excludes(payload.message.channel):
+                return
             self.journal.record(Edited(message_row(payload.message, payload.guild_id)))
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:

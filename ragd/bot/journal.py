@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
 from ragd.bot.spool import Spool
+from ragd.store import Store
 from ragd.store.events import Event, SessionBroken
 
 _log = logging.getLogger(__name__)
@@ -16,6 +18,14 @@ MAX_IN_MEMORY = 10_000
 """Events that wait in memory while the database cannot be written, some 20 MB; more wait on disk."""
 
 BATCH_EVENTS = 1_000
+
+Result = TypeVar("Result")
+
+
+class InStore(Protocol):
+    """Does something short in the thread that holds the store."""
+
+    def __call__(self, work: Callable[[Store], Result]) -> Awaitable[Result]: ...
 
 
 class Journal:

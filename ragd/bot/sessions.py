@@ -37,6 +37,10 @@ class Shards:
             return {"shard_ids": list(self.ids), "shard_count": self.count}
         return {"shard_id": self.ids[0], "shard_count": self.count} if self.count > 1 else {}
 
+    def shard_of(self, guild_id: int) -> int:
+        """The shard that Discord serves a guild by (reference, "Sharding")."""
+        return (guild_id >> 22) % self.count
+
     def broken(self, shard_id: int) -> SessionBroken:
         """The event of a break: with one shard, it concerns all that this process has."""
         return SessionBroken((shard_id, self.count) if self.several else None)

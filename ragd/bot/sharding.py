@@ -21,6 +21,7 @@ from discord.shard import EventItem, EventType, Shard
 from ragd.bot.client import CaptureClient
 from ragd.bot.endpoints import CappedBackoff, GatewaySocket
 from ragd.bot.journal import Journal
+from ragd.bot.scope import CaptureScope
 from ragd.bot.sessions import Shards
 
 _log = logging.getLogger(__name__)
@@ -29,9 +30,9 @@ _AWAY = (OSError, aiohttp.ClientError, TimeoutError, discord.HTTPException, disc
 """What discord.py raises while the gateway cannot be had."""
 
 
-def make_client(command_prefix: str, journal: Journal, held: Shards) -> CaptureClient:
+def make_client(command_prefix: str, journal: Journal, scope: CaptureScope, held: Shards) -> CaptureClient:
     """The client for so many shards."""
-    return (ShardedCaptureClient if held.several else CaptureClient)(command_prefix, journal, held)
+    return (ShardedCaptureClient if held.several else CaptureClient)(command_prefix, journal, scope, held)
 
 
 class ShardedCaptureClient(CaptureClient, commands.AutoShardedBot):

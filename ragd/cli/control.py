@@ -16,6 +16,7 @@ from ragd.cli.audit import audit
 from ragd.cli.coverage import coverage
 from ragd.cli.health import health, ready
 from ragd.cli.owner import become_owner
+from ragd.cli.purge import purge
 from ragd.cli.reload import reload
 from ragd.cli.restart import restart
 from ragd.cli.search import search
@@ -70,6 +71,7 @@ app.command()(coverage)
 app.command()(why)
 app.command()(audit)
 app.command()(watch)
+app.command()(purge)
 app.command()(restart)
 app.command()(reload)
 app.command()(config)

@@ -14,11 +14,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from ragd.access import protect_files
+from ragd.applied import record_settings
 from ragd.backup import advised
 from ragd.cli.demo import include_file, prepare_demo, refuse_demo_data, what_to_try
 from ragd.cli.launch import become_supervisord, claim_directories, require_port, require_token
 from ragd.cli.owner import become_owner
-from ragd.cli.reload import record_settings
 from ragd.config import Settings, load_settings
 from ragd.crashes import crash_reporter
 from ragd.errors import FINAL_EXITS, RagdError, UsageError

@@ -1,29 +1,24 @@
 """`ragdctl reload`: settings that changed in the file take effect without a restart of the whole.
 
 A process reads its settings once, when it starts. So a reload restarts, one after another, those processes that read a
-setting which changed, and no other: each start of capture costs one of Discord's daily logins. What a process was
-started with it leaves in the runtime directory.
+setting which changed, and no other: each start of capture costs one of Discord's daily logins, and a gap in what comes
+live. So it takes over the allow and deny lists as it runs, when a signal asks it to.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
-import orjson
 import typer
-from pydantic import SecretStr
 
+from ragd.applied import fingerprints, read_applied
 from ragd.cli.render import AsJson, print_json
-from ragd.cli.restart import replace_process
-from ragd.config import Settings, load_settings, variable
-from ragd.errors import CannotCreateError, ConfigError, UnavailableError
+from ragd.cli.restart import END_SECONDS, replace_process
+from ragd.config import Settings, load_settings
+from ragd.errors import ConfigError, UnavailableError
 from ragd.heartbeat import PROCESSES
-from ragd.settings_files import token_credential
-from ragd.worker import make_directory
+from ragd.supervision import SupervisorClient
 
 ORDER = ("syncer", "searcher", "capture", "watchdog")
 """Of the restarts: the watchdog last, so that it sees the others through."""
@@ -48,6 +43,9 @@ READERS: Mapping[str, frozenset[str]] = {
         "RAGD_EMBED_THREADS": "syncer",
         "RAGD_RECONCILE_HOURS": "capture",
         "RAGD_INDEX_BOTS": "capture",
+        "RAGD_RECONCILE_MINUTES": "capture",
+        "RAGD_ALLOW_IDS": "capture",
+        "RAGD_DENY_IDS": "capture",
         "RAGD_STALE_SECONDS": "capture watchdog",
         "RAGD_DEAF_SECONDS": "capture watchdog",
         "RAGD_SHARD_COUNT": "capture",
@@ -61,28 +59,43 @@ READERS: Mapping[str, frozenset[str]] = {
 """Which processes read a setting; every process reads one that is not listed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What a process was started with: fingerprints of the settings by variable, and which of them came from its
-    environment, where a file cannot change them."""
+TAKEN_OVER: Mapping[str, frozenset[str]] = {"capture": frozenset({"RAGD_ALLOW_IDS", "RAGD_DENY_IDS"})}
+"""Settings that a running process takes over at SIGHUP, by process."""
 
-    fingerprints: Mapping[str, str]
-    fixed: frozenset[str]
+_POLL_SECONDS = 0.1
 
 
 def reload(*, as_json: AsJson = False) -> None:
-    """Put changed settings into force: restart, in order, the processes that read them. A wrong setting ends it before
-    anything is touched.
+    """Put changed settings into force: restart, in order, the processes that read them; capture takes over its allow
+    and deny lists without. A wrong setting ends it before anything is touched.
     """
     settings = load_settings()
     changes = {process: changed_settings(settings, process) for process in ORDER}
-    restarted = [process for process in ORDER if changes[process]]
-    for process in restarted:
-        replace_process(settings, process)
+    told = [process for process in ORDER if changes[process] and changes[process] <= TAKEN_OVER.get(process, set())]
+    restarted = [process for process in ORDER if changes[process] and process not in told]
+    for process in (process for process in ORDER if changes[process]):
+        if process in told:
+            have_taken_over(settings, process)
+        else:
+            replace_process(settings, process)
     if as_json:
-        print_json({"changed": sorted(set().union(*changes.values())), "restarted": restarted})
+        changed = sorted(set().union(*changes.values()))
+        print_json({"changed": changed, "restarted": restarted, "taken_over": told})
     else:
-        typer.echo(_told(changes))
+        typer.echo(_told(changes, told))
+
+
+def have_taken_over(settings: Settings, process: str, seconds: float = END_SECONDS) -> None:
+    """Signal a process to read its settings again, and wait until it says that they are in force.
+
+    Raises UnavailableError if it does not in time, RefusedError if it does not run.
+    """
+    SupervisorClient(settings.supervisor_socket).hang_up(process)
+    deadline = time.monotonic() + seconds
+    while changed_settings(settings, process):
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"{process} has not taken over its settings", hint="see its log")
+        time.sleep(_POLL_SECONDS)
 
 
 def changed_settings(settings: Settings, process: str) -> frozenset[str]:
@@ -98,51 +111,10 @@ def changed_settings(settings: Settings, process: str) -> frozenset[str]:
     return frozenset(name for name in changed - applied.fixed if process in READERS.get(name, PROCESSES))
 
 
-def record_settings(process: str, settings: Settings) -> None:
-    """Leave word of what this process is started with. Raises CannotCreateError."""
-    directory = settings.applied_dir
-    make_directory(directory)
-    document = {"fingerprints": fingerprints(settings), "fixed": sorted(_from_environment())}
-    temporary = directory / f"{process}.{os.getpid()}.tmp"
-    try:
-        temporary.write_bytes(orjson.dumps(document))
-        temporary.replace(directory / f"{process}.json")
-    except OSError as error:
-        raise CannotCreateError(f"cannot write {temporary}: {error.strerror}", hint="free some space there") from None
-
-
-def read_applied(directory: Path, process: str) -> Applied:
-    """What a process was started with. Raises UnavailableError if it never said so."""
-    try:
-        document = orjson.loads((directory / f"{process}.json").read_bytes())
-        return Applied(dict(document["fingerprints"]), frozenset(document["fixed"]))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UnavailableError(
-            f"nobody knows what {process} was started with ({error})", hint="restart it: `ragdctl restart`"
-        ) from None
-
-
-def fingerprints(settings: Settings) -> dict[str, str]:
-    """Enough of each setting to see that it changed, and of a secret no more than that."""
-    return {variable(name): _fingerprint(getattr(settings, name)) for name in type(settings).model_fields}
-
-
-def _fingerprint(value: object) -> str:
-    return hashlib.sha256(_plain(value).encode()).hexdigest()[:16]
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(_plain, value))
-    return value.get_secret_value() if isinstance(value, SecretStr) else repr(value)
-
-
-def _from_environment() -> frozenset[str]:
-    """What stands in our environment, or was handed over by systemd once and for all."""
-    token = {"DISCORD_BOT_TOKEN"} if token_credential() else set()
-    return frozenset({name.upper() for name in os.environ} & {*map(variable, Settings.model_fields)} | token)
-
-
-def _told(changes: Mapping[str, Iterable[str]]) -> str:
-    lines = [f"{process} restarted: {', '.join(sorted(names))}" for process, names in changes.items() if names]
+def _told(changes: Mapping[str, Iterable[str]], taken_over: Iterable[str]) -> str:
+    lines = [
+        f"{process} {'has taken over' if process in taken_over else 'restarted'}: {', '.join(sorted(names))}"
+        for process, names in changes.items()
+        if names
+    ]
     return "\n".join(lines) or "nothing has changed"

@@ -20,6 +20,7 @@ from .entities import (
     Webhook,
 )
 from .guilds import GuildActions
+from .permissions import can_view
 from .state import UnknownEntityError, WorldRuleError
 
 
@@ -61,7 +62,7 @@ class ChannelActions(GuildActions):
         overwrites: list[Overwrite] | None = None,
         available_tags: list[str] | None = None,
     ) -> Channel:
-        """A new text, voice, category, news or forum channel; threads come from `create_thread`."""
+        """A new text, voice, category, news, forum or media channel; threads come from `create_thread`."""
         guild = self.guild(guild_id)
         channel = Channel(
             self._new_id(channel_id), ChannelType(type), guild_id, name, parent_id, topic=topic, nsfw=nsfw
@@ -84,7 +85,10 @@ class ChannelActions(GuildActions):
         return channel
 
     def delete_channel(self, channel_id: int) -> None:
-        """Delete a channel (with its threads) or a thread, messages included. As on Discord no message deletes come."""
+        """Delete a channel (with its threads) or a thread, messages included. As on Discord no message deletes come.
+
+        A category's channels move to the top, with a CHANNEL_UPDATE each.
+        """
         channel = self.channel(channel_id)
         if channel.guild_id is None:
             raise WorldRuleError("a DM cannot be deleted")
@@ -98,10 +102,10 @@ class ChannelActions(GuildActions):
         for thread in [thread for thread in guild.threads.values() if thread.parent_id == channel_id]:
             del guild.threads[thread.id]
             self._erase_channel(thread)
-        for child in guild.channels.values():
-            child.parent_id = None if child.parent_id == channel_id else child.parent_id
         del guild.channels[channel_id]
         self._erase_channel(channel)
+        for child in [child for child in guild.channels.values() if child.parent_id == channel_id]:
+            self.update_channel(child.id, parent_id=None)
 
     def _erase_channel(self, channel: Channel) -> None:
         del self.channels[channel.id]
@@ -182,6 +186,10 @@ class ChannelActions(GuildActions):
         if user_id in state.members:
             return
         state.members[self.user(user_id).id] = ThreadMember(user_id, self.clock.now_ms())
+        if channel.type == ChannelType.PRIVATE_THREAD:
+            # "When being added to an existing private thread" (Gateway Events, Thread Create): it is new to who was
+            make = lambda: payloads.joined_thread_payload(channel, user_id)  # noqa: E731
+            self.emit("THREAD_CREATE", make, guild_id=channel.guild_id, only_user=user_id)
         self._emit_thread_members(channel, added=[user_id], removed=[])
 
     def leave_thread(self, thread_id: int, user_id: int) -> None:
@@ -190,6 +198,9 @@ class ChannelActions(GuildActions):
         if state.members.pop(user_id, None) is None:
             raise UnknownEntityError("thread member", user_id)
         self._emit_thread_members(channel, added=[], removed=[user_id])
+        if not can_view(self, user_id, thread_id):  # who was removed is told, though they see the thread no more
+            gone = payloads.thread_members_update_payload(channel, [], [user_id])
+            self.emit("THREAD_MEMBERS_UPDATE", lambda: gone, guild_id=channel.guild_id, only_user=user_id)
 
     # -- events
 

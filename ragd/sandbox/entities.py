@@ -26,7 +26,11 @@ class ChannelType(IntEnum):
     PUBLIC_THREAD = 11
     PRIVATE_THREAD = 12
     FORUM = 15
+    MEDIA = 16
 
+
+FORUM_TYPES = frozenset({ChannelType.FORUM, ChannelType.MEDIA})
+"""Channels whose posts are threads; a media channel is a forum that shows pictures."""
 
 THREAD_TYPES = frozenset({ChannelType.NEWS_THREAD, ChannelType.PUBLIC_THREAD, ChannelType.PRIVATE_THREAD})
 

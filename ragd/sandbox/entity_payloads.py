@@ -6,6 +6,7 @@ Source of the shapes: https://discord.com/developers/docs/resources
 from __future__ import annotations
 
 from .entities import (
+    FORUM_TYPES,
     Channel,
     ChannelType,
     ForumTag,
@@ -137,7 +138,7 @@ def guild_channel_payload(channel: Channel) -> Payload:
     }
     if channel.type == ChannelType.VOICE:
         payload |= {"bitrate": 64000, "user_limit": 0, "rtc_region": None}
-    if channel.type == ChannelType.FORUM:
+    if channel.type in FORUM_TYPES:
         payload |= {
             "available_tags": [tag_payload(tag) for tag in channel.available_tags],
             "default_reaction_emoji": None,

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict  # pydantic, which checks the control si
 from . import payloads
 from .channels import ChannelActions
 from .entities import (
+    FORUM_TYPES,
     NO_PARTS,
     Channel,
     ChannelType,
@@ -27,7 +28,7 @@ from .state import UnknownEntityError, WorldRuleError
 _USER_MENTION = re.compile(r"<@!?(\d{1,20})>")
 _ROLE_MENTION = re.compile(r"<@&(\d{1,20})>")
 _BULK_DELETE_MAX = 100
-_POSTLESS = frozenset({ChannelType.CATEGORY, ChannelType.FORUM})
+_POSTLESS = frozenset({ChannelType.CATEGORY, *FORUM_TYPES})
 
 
 class PartFields(TypedDict, total=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Unpack
 
-from .entities import Channel, ChannelType, MessageFlags, MessageType, ThreadState
+from .entities import FORUM_TYPES, Channel, ChannelType, MessageFlags, MessageType, ThreadState
 from .posting import MessageActions, PartFields
 from .snowflake import snowflake_ms
 from .state import WorldRuleError
@@ -59,7 +59,7 @@ class ThreadActions(MessageActions):
     ) -> Channel:
         """A post in a forum: a thread whose first message has the thread's id. The forum's last_message_id follows."""
         forum = self.channel(forum_id)
-        if forum.type != ChannelType.FORUM:
+        if forum.type not in FORUM_TYPES:
             raise WorldRuleError(f"channel {forum_id} is not a forum")
         new_id = thread_id or (self.clock.fresh() if at_ms is None else self.clock.at(at_ms))
         began_ms = snowflake_ms(new_id)

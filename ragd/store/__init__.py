@@ -20,7 +20,9 @@ from ragd.store.health import HealthStore
 from ragd.store.ingest import Ingest
 from ragd.store.migrations import migrate
 from ragd.store.models import Channel
+from ragd.store.purge import PurgeStore
 from ragd.store.refusals import RefusalStore
+from ragd.store.standing import StandingStore
 from ragd.store.traces import TraceStore
 from ragd.store.vectors import VectorStore
 
@@ -69,6 +71,8 @@ class Store(Queries):
         self.canary = CanaryStore(database)
         self.audits = AuditStore(database)
         self.traces = TraceStore(database)
+        self.standing = StandingStore(database)
+        self.purge = PurgeStore(database)
 
     @classmethod
     def open(cls, path: Path, *, durability: Durability = "NORMAL", busy_seconds: float = BUSY_SECONDS) -> Store:
@@ -109,6 +113,7 @@ class Store(Queries):
                     row.readable,
                     row.archived,
                     row.details,
+                    row.excluded,
                 )
                 for row in rows
             ]

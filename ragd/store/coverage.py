@@ -223,6 +223,16 @@ class CoverageStore(Queries):
         wanted = set(channel_ids)
         return [row[0] for row in self._all(f"SELECT id FROM channel WHERE {_CAPTURED}") if row[0] in wanted]
 
+    def recent_channels(self, since: int) -> list[tuple[int, int, int]]:
+        """Captured channels with messages from an id on: guild, channel and its newest message, by channel."""
+        rows = self._all(
+            f"SELECT guild_id, id, last_message_id FROM channel WHERE {_CAPTURED} AND refused_until <= ?"
+            " AND last_message_id >= ? ORDER BY id",
+            _now_ms(),
+            since,
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
     def unreadable_channels(self) -> int:
         """How many channels there are whose messages the bot may not read."""
         return int(self._one("SELECT count(*) FROM channel WHERE NOT readable AND NOT deleted")[0])

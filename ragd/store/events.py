@@ -46,6 +46,8 @@ class ChannelRow:
     readable: bool = True
     archived: bool = False
     details: str = "{}"
+    excluded: bool = False
+    """Left out by the allow and deny lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,41 @@ class LoggedIn:
 class GuildSeen:
     id: int
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuildsListed:
+    """Every guild that the bot is in and these shards are told of: READY's list, those with an outage included."""
+
+    guild_ids: Sequence[int]
+    shard_ids: Sequence[int] = (0,)
+    shard_count: int = 1
+
+    def concerns(self, guild_id: int) -> bool:
+        """Whether the guild would have been listed; Discord's own formula for whose guild it is."""
+        return (guild_id >> 22) % self.shard_count in self.shard_ids
+
+
+@dataclass(frozen=True, slots=True)
+class GuildGone:
+    """The bot is no longer in the guild: kicked, it left, or the guild was deleted. Discord does not say which."""
+
+    guild_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class GuildSilent:
+    """An outage of one guild: nothing of it comes live until its channels are stated anew. No removal."""
+
+    guild_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeSet:
+    """The allow and deny lists in force from here on (ragd/scope.py)."""
+
+    allow: Sequence[int]
+    deny: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +164,7 @@ class ChannelGone:
 
 @dataclass(frozen=True, slots=True)
 class ThreadsListed:
-    """All archived threads of a channel up to that moment (Unix ms) have been seen."""
+    """All threads of a channel that were archived before `at` have been seen: Unix ms by Discord's clock, not ours."""
 
     channel_id: int
     at: int
@@ -153,6 +190,10 @@ Event = (
     SessionBroken
     | LoggedIn
     | GuildSeen
+    | GuildsListed
+    | GuildGone
+    | GuildSilent
+    | ScopeSet
     | ChannelsSeen
     | Posted
     | Edited

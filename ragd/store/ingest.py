@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
 from peewee import EXCLUDED, fn
 from playhouse.apsw_ext import APSWDatabase
 
-from ragd.store.coverage import THREAD_TYPES, CoverageStore
+from ragd.scope import Scope
+from ragd.store.coverage import CoverageStore
 from ragd.store.database import Queries
 from ragd.store.events import (
     AccessChanged,
@@ -21,13 +22,17 @@ from ragd.store.events import (
     Deleted,
     Edited,
     Event,
+    GuildGone,
     GuildSeen,
+    GuildSilent,
+    GuildsListed,
     LoggedIn,
     MessageRow,
     PageRead,
     Posted,
     Reacted,
     Refused,
+    ScopeSet,
     SessionBroken,
     ThreadsListed,
 )
@@ -35,9 +40,14 @@ from ragd.store.judgement import Judgement
 from ragd.store.models import Channel, Guild
 from ragd.store.reactions import ReactionStore
 from ragd.store.refusals import RefusalStore
+from ragd.store.standing import StandingStore
 from ragd.text import SearchPolicy, is_chunkable
 
 _TOMBSTONE_SLICE = 5_000
+
+PURGED = "purge"
+"""`source` of a tombstone that `ragdctl purge` made. Discord may still have the message: where the channel is captured
+again, it comes back."""
 
 _NEVER = 2**63 - 1
 """As `live_from`: Discord refused the channel, so who knows what else it keeps back. Until the next session, nothing
@@ -50,20 +60,26 @@ INSERT INTO message (id, guild_id, channel_id, author_id, author_name, is_bot, t
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     content = excluded.content, extra = excluded.extra, edited_at = excluded.edited_at,
-    chunkable = excluded.chunkable, change = excluded.change
-WHERE NOT message.deleted
+    chunkable = excluded.chunkable, change = excluded.change,
+    deleted = 0, author_id = excluded.author_id, reply_to_id = excluded.reply_to_id,
+    author_name = CASE WHEN message.deleted THEN excluded.author_name ELSE message.author_name END,
+    source = CASE WHEN message.deleted THEN excluded.source ELSE message.source END
+WHERE message.deleted AND message.source = 'purge'
+  OR NOT message.deleted
   AND (excluded.edited_at > message.edited_at
        OR excluded.edited_at = message.edited_at
           AND (excluded.content <> message.content OR excluded.extra <> message.extra))
 """
 # A tombstone wins over everything, a newer edit over an older one: a page that was read before a live event and
-# applied after it changes nothing. With equal edit times the later word counts (an embed that Discord filled in).
+# applied after it changes nothing. But what was purged here, and is there at Discord, comes back where it is captured
+# again. With equal edit times the later word counts (an embed that Discord filled in).
 
 _TOMBSTONE = """
 INSERT INTO message (id, guild_id, channel_id, deleted, source, received_at, change) VALUES (?, ?, ?, 1, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
-    deleted = 1, chunkable = 0, content = '', extra = '{}', reactions = '{}', author_name = '', change = excluded.change
-WHERE NOT message.deleted
+    deleted = 1, chunkable = 0, content = '', extra = '{}', reactions = '{}', author_name = '',
+    change = excluded.change, source = CASE WHEN message.source = 'purge' THEN excluded.source ELSE message.source END
+WHERE NOT message.deleted OR message.source = 'purge'
 """
 
 
@@ -77,22 +93,24 @@ class Ingest(Queries):
     def __init__(self, database: APSWDatabase, *, index_bots: bool = False) -> None:
         super().__init__(database)
         self._live_from: dict[int, int] = {}
+        self._excluded = StandingStore(database).excluded()
         self._judgement = Judgement(database)
         self._policy = SearchPolicy(index_bots, self._judgement.own_user_id())
         self.judges = True
         """Whether stored messages may have to be judged anew: then `judge_some` is to be called."""
         self.totals: Tally[str] = Tally()
-        """Since the process started: `posted`, `edited`, `deleted`, `pages`, `backfilled`."""
+        """Since the process started: `posted`, `edited`, `deleted`, `pages`, `backfilled`, and what a page showed that
+        nobody had told: `missed_posts`, `missed_edits`, `missed_deletes`."""
 
     def apply(self, events: Sequence[Event]) -> None:
         """Commit a batch. When this returns, all of it is durable; when it raises, nothing of it happened.
 
         Raises TransientError when the database is locked or full: the caller keeps the batch and tries again.
         """
-        batch = _Batch(self._database, dict(self._live_from), self._policy)
+        batch = _Batch(self._database, dict(self._live_from), set(self._excluded), self._policy)
         with self._transaction():
             batch.run(events)
-        self._live_from = batch.live_from
+        self._live_from, self._excluded = batch.live_from, batch.excluded
         self.judges = self.judges or batch.policy != self._policy
         self._policy = batch.policy
         self.totals.update(batch.totals)
@@ -105,13 +123,18 @@ class Ingest(Queries):
 class _Batch(Queries):
     """One transaction's work; its memory becomes Ingest's only when the commit succeeded."""
 
-    def __init__(self, database: APSWDatabase, live_from: dict[int, int], policy: SearchPolicy) -> None:
+    def __init__(
+        self, database: APSWDatabase, live_from: dict[int, int], excluded: set[int], policy: SearchPolicy
+    ) -> None:
         super().__init__(database)
         self._coverage = CoverageStore(database)
+        self._standing = StandingStore(database)
+        self._refusals = RefusalStore(database)
         self._reactions = ReactionStore(database)
         self.policy = policy
-        self._refusals = RefusalStore(database)
         self.live_from = live_from
+        self.excluded = excluded
+        """Channels whose messages are not taken: those that no client has in its cache too."""
         self.totals: Tally[str] = Tally()
         self._now_ms = time.time_ns() // 1_000_000
         self._change = 0
@@ -120,6 +143,10 @@ class _Batch(Queries):
             SessionBroken: self._session_broken,
             LoggedIn: self._logged_in,
             GuildSeen: self._guilds_seen,
+            GuildsListed: self._guilds_listed,
+            GuildGone: self._guilds_gone,
+            GuildSilent: self._guilds_silent,
+            ScopeSet: self._scope_set,
             ChannelsSeen: self._channels_seen,
             Posted: self._posted,
             Edited: self._edited,
@@ -166,25 +193,57 @@ class _Batch(Queries):
                 conflict_target=[Guild.id], update={Guild.name: event.name, Guild.removed: False}
             ).execute(self._database)
 
+    def _guilds_listed(self, events: list[GuildsListed]) -> None:
+        for event in events:
+            self._end_live(self._standing.remove_absent_guilds(event))
+
+    def _guilds_gone(self, events: list[GuildGone]) -> None:
+        for event in events:
+            self._end_live(self._standing.remove_guild(event.guild_id))
+
+    def _guilds_silent(self, events: list[GuildSilent]) -> None:
+        for event in events:
+            self._end_live(self._standing.channels_of(event.guild_id))
+
+    def _scope_set(self, events: list[ScopeSet]) -> None:
+        event = events[-1]
+        self.excluded = self._standing.apply_scope(Scope(frozenset(event.allow), frozenset(event.deny)))
+        self._end_live(self.excluded)
+
+    def _end_live(self, channel_ids: Iterable[int]) -> None:
+        """From here on the gateway's silence about these channels proves nothing. What came before still counts."""
+        self._extend_live()
+        for channel_id in channel_ids:
+            self.live_from.pop(channel_id, None)
+
     def _channels_seen(self, events: list[ChannelsSeen]) -> None:
         doubtful = self._refusals.doubtful()
         for channel in (channel for event in events for channel in event.channels):
+            silenced = self._standing.follow_parent(channel)
             self._upsert_channel(channel)
             proves_from = _NEVER if channel.id in doubtful else channel.last_message_id + 1
             self.live_from.setdefault(channel.id, proves_from)
-            if not channel.readable:
-                self.live_from.pop(channel.id)
+            if channel.excluded:
+                self.excluded.add(channel.id)
+            else:
+                self.excluded.discard(channel.id)
+            if channel.excluded or not channel.readable:
+                self._end_live([channel.id, *silenced])
+
+    def _captured(self, rows: Iterable[MessageRow]) -> list[MessageRow]:
+        return [row for row in rows if row.channel_id not in self.excluded]
 
     def _posted(self, events: list[Posted]) -> None:
-        rows = [event.row for event in events]
+        rows = self._captured(event.row for event in events)
         self._upsert(rows, "gateway")
         self.totals["posted"] += len(rows)
         for row in rows:
             self._newest[row.channel_id] = max(row.id, self._newest.get(row.channel_id, 0))
 
     def _edited(self, events: list[Edited]) -> None:
-        self._upsert([event.row for event in events], "gateway")
-        self.totals["edited"] += len(events)
+        rows = self._captured(event.row for event in events)
+        self._upsert(rows, "gateway")
+        self.totals["edited"] += len(rows)
 
     def _deleted(self, events: list[Deleted]) -> None:
         for event in events:
@@ -192,13 +251,18 @@ class _Batch(Queries):
 
     def _pages_read(self, events: list[PageRead]) -> None:
         for page in events:
-            if self._is_gone(page.channel_id):
-                continue  # deleted while the answer was on its way: what it says exists does not any more
-            stored = self._stored(page)
-            vanished = stored.keys() - {row.id for row in page.rows}
+            # left out, or deleted, while the answer was on its way: what it says exists does not any more
+            if page.channel_id in self.excluded or self._is_gone(page.channel_id):
+                continue
+            known = self._stored(page)
+            living = {message_id: reactions for message_id, (gone, reactions) in known.items() if not gone}
+            vanished = living.keys() - {row.id for row in page.rows}
             self._bury(page.guild_id, page.channel_id, sorted(vanished), "rest")
+            self.totals["missed_deletes"] += len(vanished)
+            before = self._writes()
             self._upsert(page.rows, "rest")
-            self._reactions.state(page.rows, stored)
+            self._count_missed(page, known.keys(), self._writes() - before)
+            self._reactions.state(page.rows, living)
             self._coverage.add_interval(page.channel_id, page.start_id, page.end_id, "rest")
             self._refusals.clear(page.channel_id, "messages")
             self.totals["pages"] += 1
@@ -207,26 +271,39 @@ class _Batch(Queries):
     def _is_gone(self, channel_id: int) -> bool:
         return bool(self._all("SELECT 1 FROM channel WHERE id = ? AND deleted", channel_id))
 
-    def _stored(self, page: PageRead) -> dict[int, str]:
-        """Reactions by message that the store has in the page's range. What Discord has not was deleted meanwhile."""
-        return dict(
-            self._all(
-                "SELECT id, reactions FROM message WHERE channel_id = ? AND id BETWEEN ? AND ? AND NOT deleted",
+    def _stored(self, page: PageRead) -> dict[int, tuple[bool, str]]:
+        """By message that the store knows of in the page's range, whether it is a tombstone, and its reactions.
+
+        What Discord has not of the living ones was deleted while nobody listened. What was purged counts as unknown.
+        """
+        return {
+            row[0]: (bool(row[1]), row[2])
+            for row in self._all(
+                "SELECT id, deleted, reactions FROM message WHERE channel_id = ? AND id BETWEEN ? AND ?"
+                f" AND NOT (deleted AND source = '{PURGED}')",
                 page.channel_id,
                 page.start_id,
                 page.end_id,
             )
-        )
+        }
+
+    def _count_missed(self, page: PageRead, known: Collection[int], written: int) -> None:
+        """Tell what a page mended from what it brought to a hole: the one lies in what had been proved already."""
+        new = [row.id for row in page.rows if row.id not in known]
+        proved = self._coverage.intervals(page.channel_id) if new else []
+        self.totals["missed_posts"] += sum(any(first <= i <= last for first, last in proved) for i in new)
+        self.totals["missed_edits"] += written - len(new)
+
+    def _writes(self) -> int:
+        return int(self._database.connection().total_changes())
 
     def _channels_gone(self, events: list[ChannelGone]) -> None:
         for event in events:
             self._forget_channel(event.channel_id)
 
     def _forget_channel(self, channel_id: int) -> None:
-        # its threads only: the channels of a deleted category live on
-        kinds = ",".join(map(str, THREAD_TYPES))
-        threads = self._all(f"SELECT id FROM channel WHERE parent_id = ? AND type IN ({kinds})", channel_id)
-        for gone in (channel_id, *(row[0] for row in threads)):
+        # a category takes nothing along: Discord moves its channels to the top
+        for gone in (channel_id, *self._standing.threads_of(channel_id)):
             Channel.update(deleted=True).where(Channel.id == gone).execute(self._database)
             self._coverage.forget(gone)
             self.live_from.pop(gone, None)
@@ -311,6 +388,7 @@ class _Batch(Queries):
             readable=channel.readable,
             archived=channel.archived,
             details=channel.details,
+            excluded=channel.excluded,
         ).on_conflict(
             conflict_target=[Channel.id],
             update={
@@ -321,6 +399,7 @@ class _Batch(Queries):
                 Channel.readable: EXCLUDED.readable,
                 Channel.archived: EXCLUDED.archived,
                 Channel.details: EXCLUDED.details,
+                Channel.excluded: EXCLUDED.excluded,
                 Channel.deleted: False,
             },
         ).execute(self._database)

@@ -17,6 +17,10 @@ _VARIABLES = 500
 _FINDABLE = "NOT {0}.deleted AND NOT {0}.excluded AND ({0}.readable OR {0}.imported)"
 """What is kept of a channel that the bot may not read any more, or is told to leave alone, is found by nobody."""
 
+_OPEN = "NOT {0}.deleted AND ({0}.readable OR {0}.imported)"
+"""What must be true of a thread's parent. Not that it is captured: whether a thread is left out is for the most
+specific of the listed ids to say, and stands in the thread's own row."""
+
 _THREADS = ",".join(map(str, THREAD_TYPES))
 
 
@@ -156,7 +160,7 @@ class VectorStore(Queries):
                 " JOIN chunk_message cm ON cm.chunk_id = c.id"
                 " JOIN message m ON m.id = cm.message_id AND m.chunkable"
                 f" WHERE c.id IN ({_marks(part)}) AND NOT coalesce(g.removed, 0)"
-                f" AND (p.id IS NULL OR {_FINDABLE.format('p')}) ORDER BY c.id, m.id",
+                f" AND (p.id IS NULL OR {_OPEN.format('p')}) ORDER BY c.id, m.id",
                 *part,
             )
             for row in rows:

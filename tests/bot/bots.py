@@ -11,12 +11,14 @@ import discord
 from ragd.bot.client import CaptureClient
 from ragd.bot.commands import add_commands
 from ragd.bot.journal import Journal
+from ragd.bot.scope import CaptureScope
 from ragd.bot.spool import Spool
 from ragd.config import Settings, load_settings
 from ragd.heartbeat import Counter
 from ragd.sandbox.entities import Guild
 from ragd.sandbox.payloads import guild_create_payload
 from ragd.sandbox.world import World
+from ragd.scope import Scope
 from ragd.store import Store
 
 Result = TypeVar("Result")
@@ -47,7 +49,7 @@ async def make_bot(directory: Path, **more: str) -> CaptureClient:
 
     async def nothing() -> None: ...
 
-    bot = CaptureClient("!", Journal(Spool(directory / "spool"), nothing))
+    bot = CaptureClient("!", Journal(Spool(directory / "spool"), nothing), CaptureScope(Scope()))
     await add_commands(bot, StillHost(settings_in(directory, **more)))
     return bot
 

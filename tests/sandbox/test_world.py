@@ -283,6 +283,35 @@ def test_bulk_delete_has_a_limit(world: World, scene: Scene) -> None:
         world.bulk_delete(scene.channel.id, range(101))
 
 
+def test_a_deleted_category_moves_its_channels_to_the_top(world: World, scene: Scene, heard: list[Event]) -> None:
+    category = world.create_channel(scene.guild.id, "rooms", ChannelType.CATEGORY)
+    channel = world.create_channel(scene.guild.id, "room", parent_id=category.id)
+    heard.clear()
+    world.delete_channel(category.id)
+    assert names(heard) == ["CHANNEL_DELETE", "CHANNEL_UPDATE"]
+    assert heard[1].data["parent_id"] is None
+    assert world.channel(channel.id).parent_id is None
+
+
+def test_who_is_added_to_a_private_thread_or_taken_out_is_told(world: World, scene: Scene, heard: list[Event]) -> None:
+    thread = world.create_thread(scene.channel.id, scene.owner.id, "private", private=True)
+    heard.clear()
+    world.join_thread(thread.id, scene.member.id)
+    world.leave_thread(thread.id, scene.member.id)
+    told = [(event.name, event.data["id"]) for event in heard if event.only_user == scene.member.id]
+    assert told == [("THREAD_CREATE", str(thread.id)), ("THREAD_MEMBERS_UPDATE", str(thread.id))]
+    assert heard[-1].data["removed_member_ids"] == [str(scene.member.id)]
+
+
+def test_a_media_channel_is_a_forum(world: World, scene: Scene) -> None:
+    media = world.create_channel(scene.guild.id, "pictures", ChannelType.MEDIA)
+    post = world.create_forum_post(media.id, scene.member.id, "a picture", "of a cat")
+    assert payloads.channel_payload(world, media)["available_tags"] == []
+    assert (post.parent_id, post.type) == (media.id, ChannelType.PUBLIC_THREAD)
+    with pytest.raises(WorldRuleError, match="takes no messages"):
+        world.post(media.id, scene.member.id, "loose")
+
+
 # -- events and errors
 
 

@@ -18,9 +18,13 @@ from ragd.store.events import (
     Deleted,
     Edited,
     GuildSeen,
+    GuildSilent,
+    GuildsListed,
     PageRead,
     Posted,
+    ScopeSet,
     SessionBroken,
+    ThreadsListed,
 )
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
 
@@ -164,3 +168,84 @@ def test_a_page_that_changes_nothing_leaves_nothing_to_follow(store: Store) -> N
         store.ingest().apply([page(1, 9, 3, 5)])
         store.chunks.mark_dirty("temporal", cell_of, 10)
         assert not store.chunks.has_changes("temporal")
+
+
+def test_a_deleted_category_takes_nothing_along(store: Store) -> None:
+    ingest = store.ingest()
+    ingest.apply([ChannelsSeen([channel(parent_id=77)]), Posted(message(at(1))), ChannelGone(77)])
+    assert rows(store) == {at(1): ("hello", False)}
+
+
+def test_an_outage_ends_what_is_live_in_one_guild_alone(store: Store) -> None:
+    ingest = store.ingest()
+    other = channel(id=20, guild_id=2)
+    ingest.apply([GuildSeen(GUILD, "g"), GuildSeen(2, "h"), ChannelsSeen([channel(), other])])
+    ingest.apply([Posted(message(at(1))), GuildSilent(GUILD), Posted(message(at(5)))])
+    ingest.apply([Posted(message(at(6), channel_id=20, guild_id=2))])
+    assert store.coverage.intervals(CHANNEL) == [(1, at(1))], "what came before the outage still counts"
+    assert store.coverage.intervals(20) == [(1, at(6))]
+
+
+def test_guilds_that_are_not_listed_were_left(store: Store) -> None:
+    ingest, mine, elsewhere = store.ingest(), 4 << 22, 5 << 22
+    for guild, channel_id in ((mine, 21), (elsewhere, 22), (6 << 22, 23)):
+        ingest.apply([GuildSeen(guild, "g"), ChannelsSeen([channel(id=channel_id, guild_id=guild)])])
+    ingest.apply([GuildsListed([6 << 22], [0], 2)])
+    removed = store._all("SELECT id FROM guild WHERE removed")
+    assert removed == [(mine,)], "5 is another shard's, 6 is there"
+    ingest.apply([GuildSeen(mine, "g")])
+    assert store._all("SELECT id FROM guild WHERE removed") == []
+
+
+def test_a_guild_known_from_a_file_alone_was_never_joined_and_so_not_left(store: Store) -> None:
+    store.ingest().apply([GuildSeen(GUILD, "g"), ChannelsSeen([channel()])])
+    store._execute("UPDATE channel SET imported = 1")
+    store.ingest().apply([GuildsListed([])])
+    assert store._all("SELECT id FROM guild WHERE removed") == []
+
+
+def test_threads_go_with_the_access_to_their_channel_and_come_back(store: Store) -> None:
+    ingest = store.ingest()
+    thread = channel(id=11, parent_id=CHANNEL, type=11, archived=True)
+    ingest.apply([ChannelsSeen([channel(), thread]), ThreadsListed(CHANNEL, 1000)])
+    ingest.apply([ChannelsSeen([channel(readable=False)]), Posted(message(at(1), channel_id=11))])
+    assert store.coverage.intervals(11) == [], "what we hear by chance while it is hidden proves nothing"
+    assert {row.id for row in store.channels() if row.readable} == set()
+    ingest.apply([ChannelsSeen([channel()])])
+    assert {row.id for row in store.channels() if row.readable} == {CHANNEL, 11}
+    assert store.threads_listed_at()[CHANNEL] == 0, "what was archived meanwhile is to be listed"
+
+
+def test_nothing_is_taken_of_excluded_channels_but_deletes_are(store: Store) -> None:
+    ingest = store.ingest()
+    thread = channel(id=11, parent_id=CHANNEL, type=11)
+    kept = channel(id=12, parent_id=CHANNEL, type=11)
+    ingest.apply([ChannelsSeen([channel(), thread, kept]), Posted(message(at(1))), Posted(message(at(2)))])
+    ingest.apply([ScopeSet([12], [CHANNEL])])
+    ingest.apply([Posted(message(at(3))), Edited(message(at(1), "new", edited_at=1)), page(1, at(3), at(3))])
+    ingest.apply([Posted(message(at(4), channel_id=11)), Posted(message(at(5), channel_id=12))])
+    ingest.apply([Deleted(GUILD, CHANNEL, [at(2)])])
+    assert rows(store) == {at(1): ("hello", False), at(2): ("", True), at(5): ("hello", False)}
+    assert store.ingest()._excluded == {CHANNEL, 11}, "the next process knows it before it is told"
+    ingest.apply([ScopeSet([], []), Posted(message(at(6)))])
+    assert store.coverage.intervals(CHANNEL) == [(1, at(2))], "live only from the next ChannelsSeen on"
+
+
+def test_a_denial_hides_what_was_imported_an_allow_list_does_not(store: Store) -> None:
+    store.ingest().apply([ChannelsSeen([channel()])])
+    store._execute("UPDATE channel SET imported = 1")
+    store.ingest().apply([ScopeSet([99], [])])
+    assert store.standing.excluded() == set()
+    store.ingest().apply([ScopeSet([], [GUILD])])
+    assert store.standing.excluded() == {CHANNEL}
+
+
+def test_what_a_page_mends_is_counted_apart_from_what_it_brings(store: Store) -> None:
+    ingest = store.ingest()
+    ingest.apply([ChannelsSeen([channel()]), *(Posted(message(at(i))) for i in (1, 2, 4))])
+    ingest.apply([page(at(1), at(3), at(1), at(3), content="as it is now", edited_at=1)])
+    totals = ingest.totals
+    assert (totals["missed_posts"], totals["missed_edits"], totals["missed_deletes"]) == (1, 1, 1)
+    ingest.apply([page(at(1), at(3), at(1), at(3), content="as it is now", edited_at=1)])
+    ingest.apply([page(at(5), at(6), at(6))])
+    assert (totals["missed_posts"], totals["missed_edits"], totals["missed_deletes"]) == (1, 1, 1)

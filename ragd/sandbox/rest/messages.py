@@ -6,7 +6,7 @@ import re
 
 from aiohttp import web
 
-from ragd.sandbox.entities import Channel, ChannelType, Message, Payload
+from ragd.sandbox.entities import FORUM_TYPES, Channel, ChannelType, Message, Payload
 from ragd.sandbox.permissions import Permission
 from ragd.sandbox.snowflake import snowflake_ms
 
@@ -16,7 +16,7 @@ from .errors import ApiError, bad_request, forbidden, invalid_form, missing_perm
 from .request import no_content, query_int, query_snowflake, read_body, read_fields, reply, snowflake
 from .views import message_view
 
-_TEXTLESS = frozenset({ChannelType.CATEGORY, ChannelType.FORUM})
+_TEXTLESS = frozenset({ChannelType.CATEGORY, *FORUM_TYPES})
 _BULK_MIN, _BULK_MAX = 2, 100
 _BULK_AGE_MS = 14 * 86_400_000
 _USER_MENTION = re.compile(r"<@!?(\d{1,20})>")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from ragd.sandbox.entities import Channel, ChannelType, Payload
+from ragd.sandbox.entities import FORUM_TYPES, Channel, ChannelType, Payload
 from ragd.sandbox.payloads import joined_thread_payload, thread_member_payload
 from ragd.sandbox.permissions import Permission, can_view
 from ragd.sandbox.snowflake import parse_iso
@@ -17,7 +17,7 @@ from .views import message_view
 
 _NAME_MAX = 100
 _PAGE_MIN, _PAGE_MAX = 2, 100
-_PARENTS = frozenset({ChannelType.TEXT, ChannelType.NEWS, ChannelType.FORUM})
+_PARENTS = frozenset({ChannelType.TEXT, ChannelType.NEWS, *FORUM_TYPES})
 _PUBLIC = frozenset({ChannelType.PUBLIC_THREAD, ChannelType.NEWS_THREAD})
 
 
@@ -118,7 +118,7 @@ async def start_thread(call: Call) -> web.Response:
     """A thread without a message, or a post in a forum."""
     parent, bits = call.channel()
     body = await read_body(call.request)
-    if parent.type == ChannelType.FORUM:
+    if parent.type in FORUM_TYPES:
         return _start_post(call, parent, bits, body)
     fields = body.fields
     private = fields.get("type", ChannelType.PRIVATE_THREAD) == ChannelType.PRIVATE_THREAD

@@ -6,7 +6,7 @@ import secrets
 
 from aiohttp import web
 
-from ragd.sandbox.entities import Channel, ChannelType, Message, Payload, Webhook
+from ragd.sandbox.entities import FORUM_TYPES, Channel, Message, Payload, Webhook
 from ragd.sandbox.payloads import message_payload, webhook_payload
 from ragd.sandbox.permissions import Permission, channel_permissions
 
@@ -114,7 +114,7 @@ def _target(call: Call, hook: Webhook) -> Channel:
     channel = call.world.channel(hook.channel_id if thread_id is None else thread_id)
     if thread_id is not None and channel.parent_id != hook.channel_id:
         raise unknown("Channel")
-    if channel.type == ChannelType.FORUM:
+    if channel.type in FORUM_TYPES:
         raise bad_request(220001, "Webhooks posted to forum channels must have a thread_name or thread_id")
     return channel
 

@@ -1,0 +1,108 @@
+"""What `ragdctl purge` makes of rows, and what becomes of them after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ragd.store import Store
+from ragd.store.events import ChannelGone, ChannelsSeen, Deleted, Edited, GuildSeen, PageRead, Posted, ScopeSet
+from ragd.store.purge import SLICE, purge_channel
+from tests.store.factories import CHANNEL, GUILD, at, channel, message
+
+FIELDS = "deleted, chunkable, content, extra, reactions, author_id, author_name, reply_to_id, source"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.open(tmp_path / "ragd.sqlite3", durability="FULL")
+    store.ingest().apply([GuildSeen(GUILD, "g"), ChannelsSeen([channel()])])
+    store.ingest().apply([Posted(message(at(i), "secret", extra='{"a":1}')) for i in range(1, SLICE + 5)])
+    store.ingest().apply([Deleted(GUILD, CHANNEL, [at(1)])])
+    store.coverage.add_interval(CHANNEL, 1, at(SLICE + 4), "rest")
+    yield store
+    store.close()
+
+
+def deny(store: Store) -> None:
+    store.ingest().apply([ScopeSet([], [CHANNEL])])
+
+
+def row(store: Store, message_id: int) -> tuple[object, ...]:
+    return store._one(f"SELECT {FIELDS} FROM message WHERE id = ?", message_id)
+
+
+def page(*messages: int, end: int = at(SLICE + 4)) -> PageRead:
+    return PageRead(GUILD, CHANNEL, 1, end, [message(i, "secret") for i in messages])
+
+
+def test_nothing_of_what_was_said_or_who_said_it_stays(store: Store) -> None:
+    deny(store)
+    assert purge_channel(store.purge, CHANNEL) == SLICE + 4
+    assert row(store, at(2)) == (1, 0, "", "{}", "{}", 0, "", None, "purge")
+    assert row(store, at(1)) == (1, 0, "", "{}", "{}", 0, "", None, "gateway"), "a true tombstone stays one"
+    assert store.coverage.intervals(CHANNEL) == []
+    assert purge_channel(store.purge, CHANNEL) == 0
+
+
+def test_each_emptied_message_is_a_change_for_the_syncer(store: Store) -> None:
+    deny(store)
+    before = store._one("SELECT value FROM counter WHERE name = 'message_change'")[0]
+    purge_channel(store.purge, CHANNEL)
+    changed = store._all("SELECT id FROM message WHERE change > ? ORDER BY change", before)
+    assert [found[0] for found in changed] == [at(i) for i in range(2, SLICE + 5)]
+    assert store._one("SELECT max(change) FROM message") == store._one(
+        "SELECT value FROM counter WHERE name = 'message_change'"
+    )
+
+
+def test_one_that_is_captured_is_left_alone(store: Store) -> None:
+    assert purge_channel(store.purge, CHANNEL) == 0
+    assert store.purge.standings([CHANNEL])[0].reason == "captured"
+    assert row(store, at(2))[2] == "secret"
+    assert store.coverage.intervals(CHANNEL) == [(1, at(SLICE + 4))]
+
+
+def test_killed_in_the_middle_it_claims_nothing_and_goes_on(store: Store) -> None:
+    deny(store)
+    assert store.purge.forget_coverage(CHANNEL)
+    assert store.purge.purge_some(CHANNEL) == at(SLICE)
+    assert store.purge.standings(denied=True)[0].messages == 4
+    assert store.coverage.intervals(CHANNEL) == []
+    assert purge_channel(store.purge, CHANNEL) == 4
+
+
+def test_allowed_in_the_middle_it_stops(store: Store) -> None:
+    deny(store)
+    store.purge.forget_coverage(CHANNEL)
+    assert store.purge.purge_some(CHANNEL) == at(SLICE)
+    store.ingest().apply([ScopeSet([], [])])
+    assert store.purge.purge_some(CHANNEL, at(SLICE)) == 0
+    assert row(store, at(SLICE + 1))[2] == "secret"
+
+
+def test_what_is_captured_again_comes_back_unless_it_was_deleted(store: Store) -> None:
+    deny(store)
+    purge_channel(store.purge, CHANNEL)
+    ingest = store.ingest()
+    ingest.apply([Deleted(GUILD, CHANNEL, [at(3)]), ScopeSet([], []), page(at(1), at(2), at(3))])
+    assert row(store, at(2)) == (0, 1, "secret", "{}", "{}", 5, "ann", None, "rest")
+    assert row(store, at(1))[2] == row(store, at(3))[2] == ""
+    ingest.apply([Edited(message(at(3), "secret", edited_at=9))])
+    assert row(store, at(3))[2] == "", "a delete that Discord told is for good, a purge before it or not"
+    assert ingest.totals["missed_edits"] == ingest.totals["missed_deletes"] == 0
+
+
+def test_reasons(store: Store) -> None:
+    ingest = store.ingest()
+    hidden, gone, left = channel(id=21, readable=False), channel(id=22), channel(id=23, guild_id=2)
+    ingest.apply([GuildSeen(2, "h"), ChannelsSeen([hidden, gone, left]), ChannelGone(22)])
+    store.standing.remove_guild(2)
+    thread = channel(id=24, parent_id=CHANNEL, type=11)
+    ingest.apply([ChannelsSeen([thread]), ScopeSet([], [24])])
+    reasons = {one.id: one.reason for one in store.purge.standings([CHANNEL], [GUILD, 2], denied=True)}
+    assert reasons == {CHANNEL: "captured", 21: "unreadable", 22: "deleted", 23: "left", 24: "denied"}
+    assert [one.id for one in store.purge.standings(denied=True)] == [24]
+    assert [one.id for one in store.purge.standings([CHANNEL])] == [CHANNEL, 24]
