@@ -248,7 +248,7 @@ class CaptureMachine(RuleBasedStateMachine):
             assert self.store.coverage.holes() == []
 
 
-CaptureMachine.TestCase.settings = effort(examples=60, steps=60)
+CaptureMachine.TestCase.settings = effort(examples=150, steps=80)
 TestCapture = CaptureMachine.TestCase
 
 
@@ -278,4 +278,19 @@ def test_a_page_that_comes_after_its_channel_went_is_nothing() -> None:
     machine.get_a_page(0)
     machine.commit_all()
     machine.nothing_is_left_of_channels_that_are_known_to_be_gone()
+    machine.teardown()
+
+
+def test_what_was_posted_between_two_sessions_is_a_hole_whatever_comes_live_after_it() -> None:
+    machine = CaptureMachine()
+    machine.begin()
+    machine.post(0, [1])
+    machine.commit_all()
+    machine.lose_the_session()
+    machine.post(0, [1])
+    machine.connect(announce=True)
+    machine.post(0, [1])
+    machine.commit_all()
+    machine.no_claim_is_false()
+    assert len(machine.store.coverage.holes()) == 1
     machine.teardown()
