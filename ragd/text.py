@@ -38,7 +38,8 @@ def _embed_text(embed: dict[str, str]) -> str:
 
 def _attachments_text(details: dict[str, Any]) -> str:
     names = [attachment["name"] for attachment in details.get("attachments", ())]
-    names += [f"sticker {name}" for name in details.get("stickers", ())]
+    stickers = (each["name"] if isinstance(each, dict) else each for each in details.get("stickers", ()))
+    names += [f"sticker {name}" for name in stickers]
     return f"[{', '.join(names)}]" if names else ""
 
 

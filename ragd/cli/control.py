@@ -12,6 +12,7 @@ import typer
 
 import ragd
 from ragd.cli import alert, backup
+from ragd.cli.exchange import export, import_
 from ragd.cli.health import health, ready
 from ragd.cli.owner import become_owner
 from ragd.cli.reload import reload
@@ -70,3 +71,5 @@ app.command()(config)
 app.add_typer(alert.app, name="alert")
 app.add_typer(backup.app, name="backup")
 app.command()(backup.restore)
+app.command("import")(import_)
+app.command()(export)

@@ -13,6 +13,7 @@ from ragd.store.chunks import ChunkStore
 from ragd.store.coverage import CoverageStore, Hole
 from ragd.store.database import BUSY_SECONDS, Durability, Queries, open_database, translated_errors
 from ragd.store.events import ChannelRow
+from ragd.store.exports import ExportStore
 from ragd.store.figures import FigureStore
 from ragd.store.health import HealthStore
 from ragd.store.ingest import Ingest
@@ -57,6 +58,7 @@ class Store(Queries):
         self.chunks = ChunkStore(database)
         self.vectors = VectorStore(database)
         self.alerts = AlertStore(database)
+        self.exports = ExportStore(database)
         self.figures = FigureStore(database)
         self.health = HealthStore(database)
         self.canary = CanaryStore(database)
@@ -78,7 +80,7 @@ class Store(Queries):
         return cls(open_database(path, read_only=True))
 
     def ingest(self) -> Ingest:
-        """The writer of messages and coverage; capture alone has one."""
+        """The writer of messages and coverage: capture has one, and so has an import."""
         return Ingest(self._database)
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -21,12 +21,15 @@ from ragd.store.events import (
     Edited,
     Event,
     GuildSeen,
+    ImportDoubted,
+    Imported,
     MessageRow,
     PageRead,
     Posted,
     SessionBroken,
     ThreadsListed,
 )
+from ragd.store.imports import ImportStore
 from ragd.store.models import Channel, Guild
 from ragd.text import is_chunkable
 
@@ -55,8 +58,12 @@ WHERE NOT message.deleted
 """
 
 
+_YIELD = "DELETE FROM message WHERE id = ? AND source = 'import' AND NOT deleted"
+# Discord's own word takes the place of a file's, whatever their edit times say.
+
+
 class Ingest(Queries):
-    """The one writer of messages and coverage; lives in capture, in one thread.
+    """The writer of messages and coverage: one lives in capture, in one thread, others for the length of an import.
 
     It remembers which channels are live: those whose every message since `live_from` came by an unbroken gateway
     session. That memory is lost with the process, on purpose: the next session has to prove itself anew.
@@ -66,7 +73,7 @@ class Ingest(Queries):
         super().__init__(database)
         self._live_from: dict[int, int] = {}
         self.totals: Tally[str] = Tally()
-        """Since the process started: `posted`, `edited`, `deleted`, `pages`, `backfilled`."""
+        """Since the process started: `posted`, `edited`, `deleted`, `pages`, `backfilled`; `import_*` by Verdict."""
 
     def apply(self, events: Sequence[Event]) -> None:
         """Commit a batch. When this returns, all of it is durable; when it raises, nothing of it happened.
@@ -86,6 +93,7 @@ class _Batch(Queries):
     def __init__(self, database: APSWDatabase, live_from: dict[int, int]) -> None:
         super().__init__(database)
         self._coverage = CoverageStore(database)
+        self._imports = ImportStore(database)
         self.live_from = live_from
         self.totals: Tally[str] = Tally()
         self._now_ms = time.time_ns() // 1_000_000
@@ -101,6 +109,8 @@ class _Batch(Queries):
             PageRead: self._pages_read,
             ChannelGone: self._channels_gone,
             ThreadsListed: self._threads_listed,
+            Imported: self._imported,
+            ImportDoubted: self._imports_doubted,
         }
 
     def run(self, events: Sequence[Event]) -> None:
@@ -187,7 +197,17 @@ class _Batch(Queries):
         for event in events:
             Channel.update(threads_listed_at=event.at).where(Channel.id == event.channel_id).execute(self._database)
 
-    def _upsert(self, rows: Iterable[MessageRow], source: str) -> None:
+    def _imported(self, events: list[Imported]) -> None:
+        for event in events:
+            verdicts = self._imports.take(event, self._next_change)
+            self.totals.update({f"import_{verdict}": count for verdict, count in verdicts.items()})
+
+    def _imports_doubted(self, events: list[ImportDoubted]) -> None:
+        for event in events:
+            self._coverage.withdraw_imports(event.channel_id, event.start_id, event.end_id)
+
+    def _upsert(self, rows: Sequence[MessageRow], source: str) -> None:
+        self._execute_many(_YIELD, ((row.id,) for row in rows))
         self._execute_many(
             _UPSERT,
             (
@@ -251,6 +271,7 @@ class _Batch(Queries):
                 Channel.last_message_id: fn.max(Channel.last_message_id, EXCLUDED.last_message_id),
                 Channel.readable: EXCLUDED.readable,
                 Channel.archived: EXCLUDED.archived,
+                Channel.imported: False,
                 Channel.deleted: False,
             },
         ).execute(self._database)

@@ -40,7 +40,7 @@ class Channel(Model):
     deleted = BooleanField(default=False)
     threads_listed_at = BigIntegerField(default=0)
     details = TextField(default="{}")
-    """JSON: topic, a forum post's tags, whether a thread is locked."""
+    """JSON: topic, a forum post's tags, whether a thread is locked; of an imported one, `exported_at`."""
     excluded = BooleanField(default=False)
     """Left out by RAGD_ALLOW_IDS or RAGD_DENY_IDS: not captured any more, and found by nobody."""
     imported = BooleanField(default=False)
@@ -72,7 +72,9 @@ class Message(Model):
     chunkable = BooleanField(default=False)
     """Whether it takes part in search: not deleted, written by a person, with text."""
     source = TextField()
+    """`gateway`, `rest`, `import`, `canary`: who said so first; Discord's word takes the place of a file's."""
     received_at = BigIntegerField()
+    """When it was read from Discord; so of an import, when that was exported."""
     change = BigIntegerField()
     """Grows with every write to any message; commits are in its order, so a reader that follows it misses none."""
 
