@@ -18,7 +18,10 @@ from benchmarks.report import describe_run, write_block
 from benchmarks.stage import load_average
 from benchmarks.tables import Table
 
-TOPICS = ("gateway", "events", "backfill", "million", "sync", "latency", "queries", "memory", "recovery")
+TOPICS = (
+    *("gateway", "events", "backfill", "million", "exchange"),
+    *("sync", "latency", "queries", "memory", "recovery"),
+)
 
 
 def measure(topic: str, quick: bool) -> list[Table]:

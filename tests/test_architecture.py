@@ -32,7 +32,7 @@ LAYERS = (
     ),
     ("config", "heartbeat", "alerts", "httpd", "text"),
     ("log", "store", "chunking", "embedding", "index", "worker", "supervision", "search_client", "notices", "crashes"),
-    ("search", "health", "liveness", "store_link", "soundness", "backup", "applied", "auditing", "trace"),
+    ("search", "health", "liveness", "store_link", "soundness", "backup", "exchange", "applied", "auditing", "trace"),
     ("keeper", "status", "metrics"),
     ("bot", "outside"),
     ("capture", "syncer", "searcher", "watchdog"),
@@ -152,8 +152,11 @@ def _runs_at_import(node: ast.stmt) -> bool:
     return not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
-def test_the_sandbox_knows_of_ragd_only_its_errors() -> None:
-    assert uses("sandbox") == {"errors"}
+def test_the_sandbox_knows_of_ragd_only_its_errors_and_the_exporters_names() -> None:
+    assert uses("sandbox") == {"errors", "exchange"}
+    names = {name for path in sources("sandbox") for name in imports_of(path) if name.startswith("ragd.exchange")}
+    assert {name.rpartition(".")[0] for name in names} == {"ragd.exchange.names"}
+    assert imports_of(PACKAGE / "exchange" / "names.py") <= {"__future__.annotations", "collections.abc.Mapping"}
 
 
 @pytest.mark.parametrize("entry", ENTRY_POINTS)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backfill, events, gateway, million, queries, report
+from benchmarks import backfill, events, exchange, gateway, million, queries, report
 from benchmarks.__main__ import TOPICS
 from benchmarks.backfill import History
 from benchmarks.tables import Table, quantile
@@ -39,6 +39,12 @@ def test_events() -> None:
 def test_queries() -> None:
     (table,) = queries.run(sizes=(100,), queries=3, limits=(5,), waiting=100)
     assert (table.rows[0][0], table.rows[0][2]) == ("100", "5")
+
+
+def test_exchange() -> None:
+    (table,) = exchange.run(messages=600)
+    assert [row[0] for row in table.rows][:2] == ["import", "import of what is known"]
+    assert [row[0] for row in table.rows][2:] == ["export, dce", "export, jsonl", "export, csv"]
 
 
 def test_quantiles_are_values_that_were_measured() -> None:

@@ -59,6 +59,8 @@ def test_every_command_has_its_row(tool: ModuleType) -> None:
         "backup ",
         "backup list",
         "restore ",
+        "import FILE... ",
+        "export ",
     ):
         assert f"| `ragdctl {command}" in filled
 

@@ -14,6 +14,7 @@ import ragd
 from ragd.cli import alert, backup
 from ragd.cli.audit import audit
 from ragd.cli.coverage import coverage
+from ragd.cli.exchange import export, import_
 from ragd.cli.health import health, ready
 from ragd.cli.owner import become_owner
 from ragd.cli.purge import purge
@@ -78,3 +79,5 @@ app.command()(config)
 app.add_typer(alert.app, name="alert")
 app.add_typer(backup.app, name="backup")
 app.command()(backup.restore)
+app.command("import")(import_)
+app.command()(export)

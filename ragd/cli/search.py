@@ -43,10 +43,10 @@ def search(
         _show(console(), answer, request)
 
 
-def parse_since(text: str, now: datetime) -> datetime:
+def parse_since(text: str, now: datetime, option: str = "--since") -> datetime:
     """A date or time (local unless it says otherwise), or a span before `now`, to a time with its offset.
 
-    Raises RagdError naming the rule.
+    Raises RagdError naming the option and the rule.
     """
     try:
         if span := _SPAN.fullmatch(text.strip()):
@@ -54,7 +54,7 @@ def parse_since(text: str, now: datetime) -> datetime:
         return datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError):
         raise RagdError(
-            f"--since={one_line(text)}: must be a date (2026-01-31), an ISO time, or a span such as 30m, 12h, 7d, 2w"
+            f"{option}={one_line(text)}: must be a date (2026-01-31), an ISO time, or a span such as 30m, 12h, 7d, 2w"
         ) from None
 
 

@@ -13,33 +13,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from ragd.errors import DamagedError
+from ragd.exchange.names import CHANNEL_TYPES, MESSAGE_TYPES, type_number
 
 from .community import AccountSpec, ChannelSpec, Community, Edit, Post, React, Step
 from .entities import THREAD_TYPES, ChannelType, Payload
 from .jsonnode import Node, read_json
 
-_CHANNEL_TYPES = {
-    "GuildTextChat": ChannelType.TEXT,
-    "GuildVoiceChat": ChannelType.VOICE,
-    "GuildCategory": ChannelType.CATEGORY,
-    "GuildNews": ChannelType.NEWS,
-    "GuildNewsThread": ChannelType.NEWS_THREAD,
-    "GuildPublicThread": ChannelType.PUBLIC_THREAD,
-    "GuildPrivateThread": ChannelType.PRIVATE_THREAD,
-    "GuildForum": ChannelType.FORUM,
-}
-_MESSAGE_TYPES = {
-    "Default": 0,
-    "RecipientAdd": 1,
-    "RecipientRemove": 2,
-    "Call": 3,
-    "ChannelNameChange": 4,
-    "ChannelIconChange": 5,
-    "ChannelPinnedMessage": 6,
-    "GuildMemberJoin": 7,
-    "ThreadCreated": 18,
-    "Reply": 19,
-}
+_REPLAYED = frozenset(
+    {
+        ChannelType.TEXT,
+        ChannelType.VOICE,
+        ChannelType.CATEGORY,
+        ChannelType.NEWS,
+        ChannelType.NEWS_THREAD,
+        ChannelType.PUBLIC_THREAD,
+        ChannelType.PRIVATE_THREAD,
+        ChannelType.FORUM,
+    }
+)
 
 
 def load_exports(paths: Iterable[Path]) -> Community:
@@ -107,13 +98,13 @@ class _Reader:
         self._guild_id, self._name = guild_id, node["name"].text()
 
     def _channel(self, node: Node, messages: list[Node]) -> ChannelSpec:
-        kind = node["type"].text()
-        if kind not in _CHANNEL_TYPES:
-            raise node["type"].error(f"cannot replay a channel of type {kind!r}")
+        kind = type_number(CHANNEL_TYPES, node["type"].text())
+        if kind not in _REPLAYED:
+            raise node["type"].error(f"cannot replay a channel of type {node['type'].text()!r}")
         topic, parent = node.get("topic"), node.get("categoryId")
         channel = ChannelSpec(
             id=node["id"].snowflake(),
-            type=_CHANNEL_TYPES[kind],
+            type=ChannelType(kind),
             name=node["name"].text(),
             topic=None if topic is None else topic.text(),
             parent_id=None if parent is None else parent.snowflake(),
@@ -218,10 +209,10 @@ def _reference(node: Node) -> int | None:
 
 def _message_type(node: Node) -> int:
     """The number of a message type; the exporter writes those it has no name for as digits."""
-    name = node.text()
-    if name not in _MESSAGE_TYPES and not (name.isascii() and name.isdigit()):
-        raise node.error(f"unknown message type {name[:40]!r}")
-    return _MESSAGE_TYPES[name] if name in _MESSAGE_TYPES else int(name)
+    number = type_number(MESSAGE_TYPES, node.text())
+    if number is None:
+        raise node.error(f"unknown message type {node.text()[:40]!r}")
+    return number
 
 
 def _attachment(node: Node) -> Payload:

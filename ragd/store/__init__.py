@@ -15,6 +15,7 @@ from ragd.store.completeness import CompletenessStore
 from ragd.store.coverage import CoverageStore, Hole
 from ragd.store.database import BUSY_SECONDS, Durability, Queries, open_database, translated_errors
 from ragd.store.events import ChannelRow
+from ragd.store.exports import ExportStore
 from ragd.store.figures import FigureStore
 from ragd.store.health import HealthStore
 from ragd.store.ingest import Ingest
@@ -66,6 +67,7 @@ class Store(Queries):
         self.chunks = ChunkStore(database)
         self.vectors = VectorStore(database)
         self.alerts = AlertStore(database)
+        self.exports = ExportStore(database)
         self.figures = FigureStore(database)
         self.health = HealthStore(database)
         self.canary = CanaryStore(database)
@@ -91,7 +93,7 @@ class Store(Queries):
         return cls(open_database(path, read_only=True))
 
     def ingest(self, *, index_bots: bool = False) -> Ingest:
-        """The writer of messages and coverage; capture alone has one. `index_bots`: see `SearchPolicy`."""
+        """The writer of messages and coverage: capture has one, and so has an import. `index_bots`: see `SearchPolicy`."""
         return Ingest(self._database, index_bots=index_bots)
 
     def close(self) -> None:

@@ -156,6 +156,11 @@ class CoverageStore(Queries):
             known = [last for _, last in self.intervals(channel_id) if last >= live_from - 1]
             self.add_interval(channel_id, max([live_from, *(last + 1 for last in known)]), newest_id, "gateway")
 
+    def withdraw_imports(self, channel_id: int, start_id: int, end_id: int) -> None:
+        """Take back what files said of start_id..end_id; what Discord proved stays."""
+        for proof in self._proofs("source = 'import' AND end_id >= ? AND start_id <= ?", channel_id, start_id, end_id):
+            self._cut(channel_id, proof, start_id, end_id)
+
     def forget(self, channel_id: int) -> None:
         self._execute("DELETE FROM coverage WHERE channel_id = ?", channel_id)
 
@@ -235,7 +240,7 @@ class CoverageStore(Queries):
 
     def unreadable_channels(self) -> int:
         """How many channels there are whose messages the bot may not read."""
-        return int(self._one("SELECT count(*) FROM channel WHERE NOT readable AND NOT deleted")[0])
+        return int(self._one("SELECT count(*) FROM channel WHERE NOT readable AND NOT deleted AND NOT imported")[0])
 
 
 def _up_to(last_id: int, intervals: Iterable[Interval]) -> list[Interval]:

@@ -1,4 +1,4 @@
-"""What capture tells the store, in the order in which it happened."""
+"""What capture and imports tell the store, in the order in which it happened."""
 
 from __future__ import annotations
 
@@ -186,6 +186,47 @@ class AccessChanged:
     channel_id: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ImportedChannel:
+    """A channel or thread as a file names it; `exported_at` Unix ms, 0 when only its name is known."""
+
+    id: int
+    guild_id: int
+    parent_id: int | None
+    type: int
+    name: str
+    topic: str = ""
+    exported_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedRow:
+    """A message from a file, and when it was read from Discord (Unix ms)."""
+
+    row: MessageRow
+    read_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Some messages of one channel from a file, and the intervals of ids that with them are complete."""
+
+    guild: GuildSeen
+    channels: Sequence[ImportedChannel]
+    """The messages' channel last, before it the parent of a thread."""
+    rows: Sequence[ImportedRow] = ()
+    proved: Sequence[tuple[int, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportDoubted:
+    """What files said of these ids' completeness does not hold."""
+
+    channel_id: int
+    start_id: int
+    end_id: int
+
+
 Event = (
     SessionBroken
     | LoggedIn
@@ -204,4 +245,6 @@ Event = (
     | ThreadsListed
     | Refused
     | AccessChanged
+    | Imported
+    | ImportDoubted
 )

@@ -26,6 +26,8 @@ from ragd.store.events import (
     GuildSeen,
     GuildSilent,
     GuildsListed,
+    ImportDoubted,
+    Imported,
     LoggedIn,
     MessageRow,
     PageRead,
@@ -36,6 +38,7 @@ from ragd.store.events import (
     SessionBroken,
     ThreadsListed,
 )
+from ragd.store.imports import ImportStore
 from ragd.store.judgement import Judgement
 from ragd.store.models import Channel, Guild
 from ragd.store.reactions import ReactionStore
@@ -83,8 +86,12 @@ WHERE NOT message.deleted OR message.source = 'purge'
 """
 
 
+_YIELD = "DELETE FROM message WHERE id = ? AND source = 'import' AND NOT deleted"
+# Discord's own word takes the place of a file's, whatever their edit times say.
+
+
 class Ingest(Queries):
-    """The one writer of messages and coverage; lives in capture, in one thread.
+    """The writer of messages and coverage: one lives in capture, in one thread, others for the length of an import.
 
     It remembers which channels are live: those whose every message since `live_from` came by an unbroken gateway
     session. That memory is lost with the process, on purpose: the next session has to prove itself anew.
@@ -100,7 +107,7 @@ class Ingest(Queries):
         """Whether stored messages may have to be judged anew: then `judge_some` is to be called."""
         self.totals: Tally[str] = Tally()
         """Since the process started: `posted`, `edited`, `deleted`, `pages`, `backfilled`, and what a page showed that
-        nobody had told: `missed_posts`, `missed_edits`, `missed_deletes`."""
+        nobody had told: `missed_posts`, `missed_edits`, `missed_deletes`; `import_*` by Verdict."""
 
     def apply(self, events: Sequence[Event]) -> None:
         """Commit a batch. When this returns, all of it is durable; when it raises, nothing of it happened.
@@ -132,6 +139,7 @@ class _Batch(Queries):
         self._refusals = RefusalStore(database)
         self._reactions = ReactionStore(database)
         self.policy = policy
+        self._imports = ImportStore(database, policy)
         self.live_from = live_from
         self.excluded = excluded
         """Channels whose messages are not taken: those that no client has in its cache too."""
@@ -157,6 +165,8 @@ class _Batch(Queries):
             ThreadsListed: self._threads_listed,
             Refused: self._refused,
             AccessChanged: self._access_changed,
+            Imported: self._imported,
+            ImportDoubted: self._imports_doubted,
         }
 
     def run(self, events: Sequence[Event]) -> None:
@@ -331,7 +341,17 @@ class _Batch(Queries):
         for event in events:
             self._refusals.forgive(event.guild_id, event.channel_id)
 
-    def _upsert(self, rows: Iterable[MessageRow], source: str) -> None:
+    def _imported(self, events: list[Imported]) -> None:
+        for event in events:
+            verdicts = self._imports.take(event, self._next_change)
+            self.totals.update({f"import_{verdict}": count for verdict, count in verdicts.items()})
+
+    def _imports_doubted(self, events: list[ImportDoubted]) -> None:
+        for event in events:
+            self._coverage.withdraw_imports(event.channel_id, event.start_id, event.end_id)
+
+    def _upsert(self, rows: Sequence[MessageRow], source: str) -> None:
+        self._execute_many(_YIELD, ((row.id,) for row in rows))
         self._execute_many(
             _UPSERT,
             (
@@ -400,6 +420,7 @@ class _Batch(Queries):
                 Channel.archived: EXCLUDED.archived,
                 Channel.details: EXCLUDED.details,
                 Channel.excluded: EXCLUDED.excluded,
+                Channel.imported: False,
                 Channel.deleted: False,
             },
         ).execute(self._database)

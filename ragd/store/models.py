@@ -41,7 +41,8 @@ class Channel(Model):
     threads_listed_at = BigIntegerField(default=0)
     details = TextField(default="{}")
     """JSON, only what says something: `topic` and `nsfw` of a channel; `tags` by name, those that a forum offers or a
-    post has; `locked`, `owner_id` and `auto_archive_minutes` of a thread."""
+    post has; `locked`, `owner_id` and `auto_archive_minutes` of a thread; of an imported one,
+    `exported_at`."""
     excluded = BooleanField(default=False)
     """Left out by RAGD_ALLOW_IDS or RAGD_DENY_IDS: not captured any more, and found by nobody."""
     imported = BooleanField(default=False)
@@ -77,7 +78,9 @@ class Message(Model):
     chunkable = BooleanField(default=False)
     """Whether it takes part in search: not deleted, with text, by somebody who counts (`SearchPolicy`)."""
     source = TextField()
+    """`gateway`, `rest`, `import`, `canary`: who said so first; Discord's word takes the place of a file's."""
     received_at = BigIntegerField()
+    """When it was read from Discord; so of an import, when that was exported."""
     change = BigIntegerField()
     """Grows with every write to any message; commits are in its order, so a reader that follows it misses none."""
 
