@@ -249,7 +249,11 @@ def test_a_message_that_no_chunk_holds_though_one_should(site: Site) -> None:
     assert "no chunk holds it although one should" in trace.waits[0]
 
 
-@pytest.mark.parametrize(("pid", "state"), [(None, None), (NOBODY, "running"), (os.getpid(), "starting")])
+@pytest.mark.parametrize(
+    ("pid", "state"),
+    [(None, None), (NOBODY, "running"), (os.getpid(), "starting")],
+    ids=["down", "of a dead process", "starting"],  # the same in every process that collects tests
+)
 def test_only_a_running_searcher_could_tell(site: Site, pid: int | None, state: str | None) -> None:
     site.tell(Posted(message(at(1))))
     site.sync()
@@ -274,7 +278,7 @@ def test_only_a_running_searcher_could_tell(site: Site, pid: int | None, state: 
     ],
 )
 def test_rules_that_keep_a_message_out(site: Site, fields: dict[str, Any], reason: str) -> None:
-    site.beat("capture", NOBODY, user_id=str(OWN_ID))
+    site.tell(LoggedIn(OWN_ID))
     site.tell(Posted(message(at(1), **fields)))
     site.sync()
     assert site.reasons(at(1)) == reason
