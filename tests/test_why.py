@@ -26,6 +26,7 @@ from ragd.store.events import (
     Edited,
     Event,
     GuildSeen,
+    LoggedIn,
     PageRead,
     Posted,
     SessionBroken,

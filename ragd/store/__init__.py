@@ -93,7 +93,7 @@ class Store(Queries):
         return cls(open_database(path, read_only=True))
 
     def ingest(self, *, index_bots: bool = False) -> Ingest:
-        """The writer of messages and coverage: capture has one, and so has an import. `index_bots`: see SearchPolicy."""
+        """The writer of messages and coverage: capture has one, so has an import. `index_bots`: see SearchPolicy."""
         return Ingest(self._database, index_bots=index_bots)
 
     def close(self) -> None:

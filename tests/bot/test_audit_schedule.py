@@ -22,8 +22,10 @@ from ragd.bot.backfill import Backfill
 from ragd.bot.client import CaptureClient
 from ragd.bot.inspection import Means
 from ragd.bot.journal import Journal
+from ragd.bot.scope import CaptureScope
 from ragd.bot.spool import Spool
-from ragd.store import Hole, Store
+from ragd.scope import Scope
+from ragd.store import Store
 from tests.health.views import audit
 
 Result = TypeVar("Result")
@@ -43,15 +45,14 @@ def make_auditor(store: Store, directory: Path, seed: int = 1) -> Auditor:
 
     async def nothing() -> None: ...
 
-    async def no_holes() -> list[Hole]:
-        return []
-
     async def in_store(work: Callable[[Store], Result]) -> Result:
         return work(store)
 
     journal = Journal(Spool(directory / "spool"), nothing)
-    client = CaptureClient("!", journal)
-    return Auditor(Means(client, journal, Backfill(client, journal, no_holes, 24), in_store, random.Random(seed)))
+    scope = CaptureScope(Scope())
+    client = CaptureClient("!", journal, scope)
+    backfill = Backfill(client, journal, scope, in_store, 24)
+    return Auditor(Means(client, journal, backfill, in_store, random.Random(seed)))
 
 
 async def test_the_first_one_comes_within_hours_and_stays_where_it_is(store: Store, tmp_path: Path) -> None:

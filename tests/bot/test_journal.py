@@ -27,6 +27,10 @@ from ragd.store.events import (
     GuildSeen,
     GuildSilent,
     GuildsListed,
+    ImportDoubted,
+    Imported,
+    ImportedChannel,
+    ImportedRow,
     LoggedIn,
     PageRead,
     Posted,
@@ -58,6 +62,10 @@ ALL_KINDS: list[Event] = [
     SessionBroken((1, 2)),
     Refused(10, "threads"),
     AccessChanged(1, 10),
+    Imported(
+        GuildSeen(1, "g"), [ImportedChannel(10, 1, None, 0, "general")], [ImportedRow(message(at(4)), 5)], [(1, at(4))]
+    ),
+    ImportDoubted(10, 1, at(4)),
 ]
 
 

@@ -224,4 +224,4 @@ def test_sentences_and_figures() -> None:
 
 
 def test_every_check_is_named_once() -> None:
-    assert len(CHECKS) == len(set(CHECKS)) == 17
+    assert len(CHECKS) == len(set(CHECKS)) == 18
