@@ -47,6 +47,10 @@ class Reader(Protocol):
         """Record what a refusal says about the channel."""
         ...
 
+    def wake(self) -> None:
+        """Look for holes once what is recorded by now has been committed."""
+        ...
+
     def keep(self, threads: Iterable[discord.Thread]) -> None:
         """Remember threads that discord.py does not."""
         ...
@@ -144,6 +148,7 @@ class Roster:
         channels = list(found)
         self._reader.keep(channel for channel in channels if isinstance(channel, discord.Thread))
         self._journal.record(ChannelsSeen([self._scope.row(channel) for channel in channels]))
+        self._reader.wake()  # holes that this shows are in the store a moment later, maybe after it has been asked
         return True
 
     # Once a day
