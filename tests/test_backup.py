@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -243,15 +244,21 @@ def test_a_restored_database_claims_nothing_that_time_has_overtaken(database: Pa
     store.close()
 
 
-def test_an_older_schema_is_brought_up_to_date(database: Path, directory: Path) -> None:
-    connection = apsw.Connection(str(database))
-    for statement in (
-        "DELETE FROM migration WHERE number >= 3",
-        *(f"ALTER TABLE alert DROP COLUMN {name}" for name in ("last_at", "reminders", "reminded_at", "problem")),
-        "ALTER TABLE alert DROP COLUMN announced_reminders",
-    ):
-        connection.execute(statement)
-    connection.close()
+def make_database_of(number: int, path: Path) -> None:
+    """As the ragd left it that knew no later migration."""
+    with contextlib.closing(apsw.Connection(str(path))) as connection:
+        connection.execute(
+            "CREATE TABLE migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER)"
+        )
+        for migration in MIGRATIONS[:number]:
+            for statement in migration.statements:
+                connection.execute(statement)
+            connection.execute("INSERT INTO migration VALUES (?, ?, 0)", (migration.number, migration.name))
+
+
+def test_an_older_schema_is_brought_up_to_date(tmp_path: Path, directory: Path) -> None:
+    database = tmp_path / "older.sqlite3"
+    make_database_of(2, database)
     backup = make_backup(database, directory, keep=1)
     assert backup.manifest.migration == 2
     put_back(backup, database, database.parent / "index")

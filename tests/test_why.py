@@ -273,7 +273,7 @@ def test_only_a_running_searcher_could_tell(site: Site, pid: int | None, state: 
     ("fields", "reason"),
     [
         ({"type": 7}, "it is a system message (type 7), which nobody wrote"),
-        ({"is_bot": True}, "a bot or a webhook wrote it"),
+        ({"is_bot": True}, "a bot or a webhook wrote it, and RAGD_INDEX_BOTS is off"),
         ({"is_bot": True, "author_id": OWN_ID}, "the bot wrote it itself: its answers never become passages"),
         ({"content": "  "}, "it says nothing in words"),
     ],

@@ -17,20 +17,18 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 
 from ragd.bot.hole_queue import RETRY_PAUSE_SECONDS, HoleQueue
 from ragd.bot.journal import InStore, Journal
-from ragd.bot.normalise import AnyChannel, MessageChannel, can_read, channel_row, message_row
+from ragd.bot.normalise import AnyChannel, MessageChannel, can_read, channel_row
+from ragd.bot.reading import page_of, read_rows
 from ragd.bot.refusals import verdict
 from ragd.bot.scope import CaptureScope
 from ragd.bot.threads import Roster
-from ragd.store.coverage import FIRST_ID, Hole
-from ragd.store.events import ChannelGone, ChannelsSeen, PageRead, Wanted
+from ragd.store.coverage import Hole
+from ragd.store.events import ChannelGone, ChannelsSeen, MessageRow, PageRead, Wanted
 
 if TYPE_CHECKING:
     from ragd.bot.client import CaptureClient
 
 _log = logging.getLogger(__name__)
-
-PAGE = 100
-"""Messages a page: the most Discord gives."""
 
 CHANNELS_AT_ONCE = 8
 """Pages asked for at a time. discord.py keeps to the rate limits; more would only queue up in front of them."""
@@ -224,7 +222,7 @@ class Backfill:
             await self._unreadable(channel)
             return None
         try:
-            messages = await _history(channel, end_id)
+            rows = await _history(channel, end_id)
         except discord.HTTPException as error:
             if error.status == 403 and not can_read(channel):  # the permission went while we asked
                 await self._unreadable(channel)
@@ -234,20 +232,17 @@ class Backfill:
         except (aiohttp.ClientError, TimeoutError) as error:
             _log.warning("a page of channel %d cannot be read: %s", channel.id, error)
             return None
-        if not messages and not can_read(channel):  # the permission went while we asked
+        if not rows and not can_read(channel):  # the permission went while we asked
             await self._unreadable(channel)
             return None
-        return await self._commit_page(channel, messages, end_id, start_id)
+        return await self._commit_page(channel, rows, end_id, start_id)
 
     async def _commit_page(
-        self, channel: MessageChannel, messages: list[discord.Message], end_id: int, start_id: int
+        self, channel: MessageChannel, rows: list[MessageRow], end_id: int, start_id: int
     ) -> PageRead | None:
         if self._scope.excludes(channel):  # the lists changed while we asked
             return None
-        oldest = min((message.id for message in messages), default=FIRST_ID) if len(messages) == PAGE else FIRST_ID
-        start_id = max(start_id, oldest)
-        rows = [message_row(message, channel.guild.id) for message in messages if message.id >= start_id]
-        page = PageRead(channel.guild.id, channel.id, start_id, end_id, rows)
+        page = page_of(channel.id, channel.guild.id, rows, (start_id, end_id))
         await self._journal.commit(page)
         return page
 
@@ -296,17 +291,12 @@ def _is_transient(error: BaseException) -> bool:
     return isinstance(error, discord.DiscordServerError | aiohttp.ClientError | TimeoutError)
 
 
-async def _history(channel: MessageChannel, end_id: int) -> list[discord.Message]:
+async def _history(channel: MessageChannel, end_id: int) -> list[MessageRow]:
     """The newest page at or below end_id. Server errors are tried again a few times, with jitter."""
-    before = discord.Object(end_id + 1)
     retrying = AsyncRetrying(
         retry=retry_if_exception(_is_transient),
         wait=wait_random_exponential(multiplier=0.5, max=10),
         stop=stop_after_attempt(4),
         reraise=True,
     )
-    return await retrying(_one_page, channel, before)
-
-
-async def _one_page(channel: MessageChannel, before: discord.Object) -> list[discord.Message]:
-    return [message async for message in channel.history(limit=PAGE, before=before)]
+    return await retrying(read_rows, channel, end_id)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import random
+import sys
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -17,6 +18,7 @@ from discord.ext import commands
 from ragd.bot.backfill import Backfill
 from ragd.bot.details import emoji_key
 from ragd.bot.discord_clock import DiscordClock
+from ragd.bot.doubts import Doubts
 from ragd.bot.identify import Budget, IdentifyPacer
 from ragd.bot.journal import Journal
 from ragd.bot.normalise import AnyChannel, MessageChannel, can_read, can_send, guild_channels, message_row
@@ -106,6 +108,11 @@ class CaptureClient(commands.Bot):
         self._regaining: dict[int, asyncio.Task[None]] = {}
         self._meetings: set[asyncio.Task[None]] = set()
         self._last_event = time.monotonic()
+        self._doubts = Doubts(self)
+        self._doubts.guard(self._connection.parsers)
+
+    async def on_error(self, event_method: str, /, *_: object, **__: object) -> None:
+        self._doubts.note(event_method, sys.exception())
 
     # Sessions: of the one shard, or of each (see ragd/bot/sharding.py)
 

@@ -9,9 +9,9 @@ import aiohttp
 import discord
 
 from ragd.auditing import Place
-from ragd.bot.normalise import MessageChannel, can_read, message_row
+from ragd.bot.normalise import MessageChannel, can_read
+from ragd.bot.reading import page_of, read_rows
 from ragd.errors import ConfigError, UnavailableError
-from ragd.store.coverage import FIRST_ID
 from ragd.store.events import PageRead
 
 Result = TypeVar("Result")
@@ -65,17 +65,14 @@ class Pages:
         channel = await self._channel(place.channel_id)
         _require_readable(channel)
         try:
-            messages = await guarded(_history(channel, place.end_id, limit))
+            rows = await guarded(read_rows(channel, place.end_id, limit))
         except discord.Forbidden:
             raise UnreadableChannelError from None
         except discord.NotFound:
             raise GoneChannelError from None
-        if not messages:
+        if not rows:
             _require_readable(channel)  # without the permission Discord answers with nothing: it may just have gone
-        oldest = min((message.id for message in messages), default=FIRST_ID) if len(messages) == limit else FIRST_ID
-        start_id = max(place.start_id, oldest)
-        rows = [message_row(message, channel.guild.id) for message in messages if message.id >= start_id]
-        return PageRead(place.guild_id, place.channel_id, start_id, place.end_id, rows)
+        return page_of(place.channel_id, place.guild_id, rows, (place.start_id, place.end_id), limit)
 
     async def _channel(self, channel_id: int) -> MessageChannel:
         """The channel from the cache or, for an archived thread, over REST."""
@@ -96,8 +93,3 @@ class Pages:
 def _require_readable(channel: MessageChannel) -> None:
     if not can_read(channel):
         raise UnreadableChannelError
-
-
-async def _history(channel: MessageChannel, end_id: int, limit: int) -> list[discord.Message]:
-    """The newest messages at or below end_id."""
-    return [message async for message in channel.history(limit=limit, before=discord.Object(end_id + 1))]
