@@ -18,7 +18,7 @@ from benchmarks.report import describe_run, write_block
 from benchmarks.stage import load_average
 from benchmarks.tables import Table
 
-TOPICS = ("gateway", "backfill", "sync", "latency", "queries", "memory", "recovery")
+TOPICS = ("gateway", "backfill", "sync", "latency", "queries", "memory", "recovery", "disentangle")
 
 
 def measure(topic: str, quick: bool) -> list[Table]:
@@ -46,7 +46,7 @@ def main() -> None:
         about = describe_run(topic, load, time.monotonic() - begun)
         text = "\n".join([*(table.markdown() for table in tables), about])
         print(text, flush=True)
-        if asked.write:
+        if asked.write and tables:
             write_block(topic, text)
 
 

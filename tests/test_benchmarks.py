@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backfill, gateway, queries, report
+from benchmarks import backfill, disentangle, gateway, queries, report
 from benchmarks.__main__ import TOPICS
 from benchmarks.backfill import History
+from benchmarks.embedding import CHATS
 from benchmarks.tables import Table, quantile
 from ragd.errors import RagdError
+from training.irc import DATA
 
 
 def test_gateway() -> None:
@@ -27,6 +29,14 @@ def test_backfill() -> None:
 def test_queries() -> None:
     (table,) = queries.run(sizes=(100,), queries=3, limits=(5,), waiting=100)
     assert (table.rows[0][0], table.rows[0][2]) == ("100", "5")
+
+
+def test_disentangle() -> None:
+    if not DATA.is_dir() or not CHATS.is_dir():
+        pytest.skip("../shared/data lacks irc-disentanglement or pyscript-discord")
+    tables = disentangle.run(**disentangle.QUICK)
+    assert [row[0] for row in tables[0].rows][:2] == ["previous message", "plain rules"]
+    assert [len(table.rows) for table in tables] == [6, 4, 4]
 
 
 def test_quantiles_are_values_that_were_measured() -> None:

@@ -103,16 +103,17 @@ def evaluate(days: Sequence[Day], links: Mapping[str, Links]) -> Scores:
         wanted += sum(map(len, day.gold.values()))
         gold_clusters += _clusters(day.name, day.gold)
         found_clusters += _clusters(day.name, found)
-    total = sum(map(len, gold_clusters))
-    return Scores(
-        one_to_one=100 * _overlap(gold_clusters, found_clusters) / total,
-        information=100 * (1 - _variation(gold_clusters, found_clusters, total) / math.log2(total)),
-        exact=_exact(gold_clusters, found_clusters),
-        link=200 * hits / (predicted + wanted),
-    )
+    return Scores(*score_clusters(gold_clusters, found_clusters), link=200 * hits / (predicted + wanted))
 
 
 Cluster = frozenset[tuple[str, int]]
+
+
+def score_clusters(gold: Sequence[Cluster], found: Sequence[Cluster]) -> tuple[float, float, float]:
+    """One-to-one overlap, 1 - scaled VI and exact-match F1 of two partitions of the same lines, in percent."""
+    total = sum(map(len, gold))
+    information = 100 * (1 - _variation(gold, found, total) / math.log2(total))
+    return 100 * _overlap(gold, found) / total, information, _exact(gold, found)
 
 
 def _clusters(name: str, links: Links) -> list[Cluster]:

@@ -87,7 +87,7 @@ class Packer:
         """Texts that fit behind the label; joined, without the fences put in, they are the piece's again."""
         if self._fits(label + piece.fenced):
             yield piece.fenced
-        elif piece.is_short and self._fits(label + piece.text):
+        elif piece.is_line and self._fits(label + piece.text):
             yield piece.text
         elif len(piece.text) < 2:
             raise ConfigError(

@@ -17,9 +17,6 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…。！？])\s+|\n\s*|(?<=[。！？])(?=
 _LINE_END = re.compile(r"\n")
 _WORD_END = re.compile(r"\s+")
 
-SHORT = 32
-"""Characters: what is shorter goes without fences rather than be cut on their account."""
-
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -30,8 +27,9 @@ class Piece:
     """The line that opened the code block in which it begins; empty outside of code."""
 
     @property
-    def is_short(self) -> bool:
-        return len(self.text) < SHORT or self.fenced == self.text
+    def is_line(self) -> bool:
+        """Whether it would be cut within a line: rather than that on their account it goes without fences."""
+        return "\n" not in self.text.strip("\n")
 
     @property
     def fenced(self) -> str:
