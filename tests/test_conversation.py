@@ -169,6 +169,23 @@ def test_probabilities_add_up_and_reach_back_only_to_what_there_is() -> None:
         assert not row[1 + at :].any()
 
 
+def test_what_is_remembered_changes_nothing() -> None:
+    messages = [say(at * 7, f"p{at % 5}", f"p{at % 3}: the printer of {at % 11} is stuck?") for at in range(150)]
+    edited = [*messages[:70], replace(messages[70], text="p1: solved"), *messages[71:]]
+    used = scorer.Scorer(SCORER.pair, SCORER.opening, SCORER.vocabulary)
+    for segment in (messages[:100], messages, edited, messages[:31], edited[1:]):
+        fresh = scorer.Scorer(SCORER.pair, SCORER.opening, SCORER.vocabulary)
+        for one, other in zip(used.probabilities(segment), fresh.probabilities(segment), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_only_so_much_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer, "BLOCKS_KEPT", 2)
+    used = scorer.Scorer(SCORER.pair, SCORER.opening, SCORER.vocabulary)
+    list(used.probabilities([say(at, "ann", "hm") for at in range(200)]))
+    assert len(used._judged) == 2
+
+
 # --- the weights ---
 
 

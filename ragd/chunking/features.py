@@ -46,10 +46,14 @@ class Block:
     """(messages, predecessors): whether there is such a predecessor."""
 
 
-def blocks(reading: Reading) -> Iterator[Block]:
-    """A segment's messages in order, BLOCK at a time; always cut in the same way, so that sums round the same."""
+def blocks(reading: Reading, first: int = 0) -> Iterator[Block]:
+    """A segment's messages in order, BLOCK at a time, from block number `first` on.
+
+    Always cut in the same way, so that sums round the same.
+    """
     scan = _Scan(reading)
-    for start in range(0, len(reading.author), BLOCK):
+    scan.skip(first * BLOCK)
+    for start in range(first * BLOCK, len(reading.author), BLOCK):
         yield scan.block(start, min(start + BLOCK, len(reading.author)))
 
 
@@ -73,6 +77,12 @@ class _Scan:
         self._following = _following(reading.author)
         self._places: dict[str, list[int]] = {}
         """Where each word was said, ascending."""
+
+    def skip(self, end: int) -> None:
+        """Only remember what was said before."""
+        for at in range(max(0, end - LOOK_BACK), end):
+            for word in self._reading.words[at]:
+                self._places.setdefault(word, []).append(at)
 
     def block(self, start: int, end: int) -> Block:
         here = np.arange(start, end)[:, None]

@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ragd.chunking.features import FEATURES_VERSION, Block, Figures, blocks
+from ragd.chunking.features import BLOCK, FEATURES_VERSION, Block, Figures, blocks
 from ragd.chunking.messages import SourceMessage
 from ragd.chunking.reading import Vocabulary, read_segment
 from ragd.errors import DamagedError
@@ -47,18 +49,40 @@ class Layers:
         return scores
 
 
-@dataclass(frozen=True, slots=True)
+BLOCKS_KEPT = 512
+"""16,000 messages' worth, 7 MB: so a busy channel's newest message costs one block, not its whole segment."""
+
+
 class Scorer:
-    pair: Layers
-    opening: Layers
-    vocabulary: Vocabulary
+    """Judges messages by what came before them. What it remembers changes nothing but the time that takes."""
+
+    def __init__(self, pair: Layers, opening: Layers, vocabulary: Vocabulary) -> None:
+        self.pair, self.opening, self.vocabulary = pair, opening, vocabulary
+        self._judged: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
+        """By a hash of a segment up to the end of a whole block: that block's probabilities."""
 
     def probabilities(self, messages: Sequence[SourceMessage]) -> Iterator[NDArray[np.float32]]:
         """For each message of a segment, in order: that it opens a conversation, then that it goes on from the message
         one place before it, two places, and so on; 0 where there is none.
         """
-        for block in blocks(read_segment(messages, self.vocabulary)):
-            yield from self.of_block(block)
+        keys = _block_keys(messages)
+        known = [self._recall(key) for key in takewhile(self._judged.__contains__, keys)]
+        for judged in known:
+            yield from judged
+        for number, block in enumerate(blocks(read_segment(messages, self.vocabulary), len(known)), len(known)):
+            judged = self.of_block(block)
+            if number < len(keys):
+                self._keep(keys[number], judged)
+            yield from judged
+
+    def _recall(self, key: bytes) -> NDArray[np.float32]:
+        self._judged.move_to_end(key)
+        return self._judged[key]
+
+    def _keep(self, key: bytes, judged: NDArray[np.float32]) -> None:
+        self._judged[key] = judged
+        while len(self._judged) > BLOCKS_KEPT:
+            self._judged.popitem(last=False)
 
     def of_block(self, block: Block) -> NDArray[np.float32]:
         """(messages, 1 + predecessors)"""
@@ -74,6 +98,18 @@ class Scorer:
         scores = np.full((*block.real.shape, self.pair.linear.shape[1]), -np.inf, np.float32)
         scores[block.real] = self.pair.score(block.pairs[block.real])
         return scores
+
+
+def _block_keys(messages: Sequence[SourceMessage]) -> list[bytes]:
+    """A hash for each whole block, of everything up to its end."""
+    digest = hashlib.blake2b(digest_size=16)
+    keys = []
+    for at, message in enumerate(messages, start=1):
+        parts = (message.id, message.author_id, message.author_name, message.text, message.reply_to_id)
+        digest.update(repr((*parts, message.mention_ids)).encode("utf-8", "surrogatepass"))
+        if at % BLOCK == 0:
+            keys.append(digest.digest())
+    return keys
 
 
 @lru_cache(1)
