@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import apsw
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragd.chunking import DEFAULT_OPTIONS, ChunkingOptions, chunk_messages
-from ragd.config import Settings, load_settings
+from ragd.config import STRATEGY_NAMES, Settings, load_settings
 from ragd.embedding import Embedder
 from ragd.errors import TransientError
 from ragd.store import Store
@@ -51,8 +52,8 @@ def keys_from_scratch(
     return {chunk.key for chunk in chunks}
 
 
-def assert_consistent(store: Store, embedder: Embedder) -> None:
-    for strategy in STRATEGIES:
+def assert_consistent(store: Store, embedder: Embedder, strategies: Sequence[str] = STRATEGIES) -> None:
+    for strategy in strategies:
         assert stored_keys(store, strategy) == keys_from_scratch(store, embedder, strategy)
     orphans = "SELECT count(*) FROM vector WHERE text_hash NOT IN (SELECT text_hash FROM chunk)"
     missing = "SELECT count(*) FROM chunk WHERE text_hash NOT IN (SELECT text_hash FROM vector)"
@@ -85,12 +86,12 @@ def as_event(kind: str, slot: int, text: str, number: int) -> Event:
 @settings(max_examples=40, deadline=None)
 def test_incremental_equals_from_scratch(embedder: Embedder, batches: list[list[tuple[str, int, str, int]]]) -> None:
     store = Store.open(Path(":memory:"))
-    syncer = make_syncer(store, embedder, Path("/nonexistent"))
+    syncer = make_syncer(store, embedder, Path("/nonexistent"), AUTO_SYNC_STRATEGIES=",".join(STRATEGY_NAMES))
     ingest = store.ingest()
     for batch in batches:
         ingest.apply([as_event(*step) for step in batch])
         settle(syncer)
-        assert_consistent(store, embedder)
+        assert_consistent(store, embedder, STRATEGY_NAMES)
     store.close()
 
 
