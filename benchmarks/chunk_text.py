@@ -66,10 +66,6 @@ def dated_in_words(messages: Sequence[SourceMessage]) -> str:
     return f"{_moment(messages[0]):%A, %B %d, %Y}\n{named(messages)}"
 
 
-def timed(messages: Sequence[SourceMessage]) -> str:
-    return "\n".join(f"[{_moment(message):%H:%M}] {message.author_name}: {message.text}" for message in messages)
-
-
 def _moment(message: SourceMessage) -> datetime:
     return datetime.fromtimestamp(to_unix_seconds(message.id), UTC)
 
@@ -80,7 +76,6 @@ FORMS: dict[str, Form] = {
     "author once a run": named_once,
     "date and time, author: text": dated,
     "date in words, author: text": dated_in_words,
-    "[time] author: text": timed,
 }
 
 

@@ -29,6 +29,8 @@ The scorer learned from a crowd (#ubuntu), where an unmarked message opens a con
 wants the opposite: of 34 unmarked messages of newcomers on a small Discord server, read one by one, about 31 went on
 with what was there, after 20 minutes as after one, questions too. `python -m benchmarks disentangle` weighs both: the
 annotated IRC, the Discord server with its reply marks hidden, and conversations of that server laid over one another.
+What is won on quiet channels (159 of 161 replies kept with what they answer, 62 by the scorer alone) costs a little
+where three or four marked conversations of few people run at once.
 """
 
 ENOUGH_TO_PART = 1 + sum(odds == 0 for odds in OPENING_ODDS)
