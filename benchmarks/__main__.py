@@ -20,7 +20,7 @@ from benchmarks.tables import Table
 
 TOPICS = (
     *("gateway", "events", "backfill", "million", "exchange"),
-    *("sync", "latency", "queries", "memory", "recovery"),
+    *("sync", "latency", "queries", "memory", "recovery", "disentangle"),
 )
 
 
@@ -49,7 +49,7 @@ def main() -> None:
         about = describe_run(topic, load, time.monotonic() - begun)
         text = "\n".join([*(table.markdown() for table in tables), about])
         print(text, flush=True)
-        if asked.write:
+        if asked.write and tables:
             write_block(topic, text)
 
 

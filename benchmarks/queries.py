@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.index import Vectors, corpus
 from benchmarks.stage import SandboxProcess, outside, texts, variables, worker, workspace
 from benchmarks.tables import Table, number, p50_p99
-from ragd.chunking import CHUNKING_VERSION, cell_of
+from ragd.chunking import cell_of, strategy_version
 from ragd.embedding import Embedder
 from ragd.search_client import SearchRequest, ask_searcher
 from ragd.snowflake import from_unix_seconds
@@ -90,7 +90,7 @@ def fill(path: Path, size: int) -> None:
     messages = size // len(STRATEGIES)
     ids = [from_unix_seconds(FIRST_SECOND + 60 * at) for at in range(messages)]
     post(store, CHANNEL, ids, texts(messages))
-    store.chunks.begin_strategies(STRATEGIES, CHUNKING_VERSION)
+    store.chunks.begin_strategies({strategy: strategy_version(strategy) for strategy in STRATEGIES})
     model_id = store.chunks.model_id(embedder.identity.key, embedder.identity.name, embedder.dimension)
     vectors = corpus(size, seed=2)
     for nth, strategy in enumerate(STRATEGIES):

@@ -28,7 +28,7 @@ MASK = "********"
 SHORTEST_SECRET = 8
 """Characters; a token of Discord's has about seventy."""
 
-STRATEGY_NAMES = ("temporal", "conversation")
+STRATEGY_NAMES = ("single", "temporal", "conversation", "sliding_window", "author", "tokens")
 
 Ids = Annotated[tuple[int, ...], NoDecode]
 """Ids of Discord's, comma-separated."""
@@ -88,9 +88,46 @@ class Settings(BaseSettings):
         description="How often the syncer walks over everything once more; new messages never wait for it.",
     )
     auto_sync_strategies: Annotated[tuple[str, ...], NoDecode] = Field(
-        STRATEGY_NAMES,
+        ("temporal", "conversation"),
         validation_alias="AUTO_SYNC_STRATEGIES",
-        description="Comma-separated chunking strategies, each with an index of its own.",
+        description="Comma-separated chunking strategies, each with an index of its own: "
+        + ", ".join(f"`{name}`" for name in STRATEGY_NAMES)
+        + ".",
+    )
+    chunking_window_seconds: int = Field(
+        3600,
+        ge=60,
+        le=21_600,
+        validation_alias="CHUNKING_WINDOW_SECONDS",
+        description="How long a chunk of `temporal` is at most, from its first message, in seconds.",
+    )
+    chunking_gap_seconds: int = Field(
+        1800,
+        ge=60,
+        le=21_600,
+        validation_alias="CHUNKING_GAP_SECONDS",
+        description="After so long a silence a conversation has ended, and a sliding window too, in seconds.",
+    )
+    chunking_window_messages: int = Field(
+        10,
+        ge=2,
+        le=100,
+        validation_alias="CHUNKING_WINDOW_MESSAGES",
+        description="How many messages a window of `sliding_window` has.",
+    )
+    chunking_overlap_messages: int = Field(
+        2,
+        ge=0,
+        le=99,
+        validation_alias="CHUNKING_OVERLAP_MESSAGES",
+        description="How many of them the next window has too.",
+    )
+    chunking_author_gap_seconds: int = Field(
+        600,
+        ge=1,
+        le=21_600,
+        validation_alias="CHUNKING_AUTHOR_GAP_SECONDS",
+        description="After so long a pause an author's next message begins a chunk of its own in `author`, in seconds.",
     )
     health_check_interval_minutes: int = Field(
         5,
@@ -356,6 +393,11 @@ class Settings(BaseSettings):
             )
         if both := set(self.allow_ids).intersection(self.deny_ids):
             raise ValueError(f"RAGD_ALLOW_IDS and RAGD_DENY_IDS both name {min(both)}: take it off one of them")
+        if self.chunking_overlap_messages >= self.chunking_window_messages:
+            raise ValueError(
+                f"CHUNKING_OVERLAP_MESSAGES={self.chunking_overlap_messages}: must be less than"
+                f" CHUNKING_WINDOW_MESSAGES={self.chunking_window_messages}"
+            )
         # supervisord binds a name with its pid behind it first, then links it to the one it is asked for
         longest = len(os.fsencode(self.supervisor_socket)) + len(".4194304")
         if longest > UNIX_SOCKET_PATH_LIMIT:

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ragd.chunking import (
-    CHUNKING_VERSION,
     Chunk,
+    ChunkingOptions,
     SourceMessage,
     affected_span,
     cell_bounds,
     cell_of,
     chunk_messages,
+    strategy_version,
 )
 from ragd.config import Settings
 from ragd.embedding import Embedder
@@ -96,7 +97,10 @@ class Syncer:
         self._count_tokens = lru_cache(TOKEN_COUNTS_KEPT)(embedder.count_tokens)
         identity = embedder.identity
         self._model_id = self._chunks.model_id(identity.key, identity.name, embedder.dimension)
-        self._chunks.begin_strategies(self._strategies, CHUNKING_VERSION)
+        self._options = chunking_options(settings)
+        self._chunks.begin_strategies(
+            {strategy: strategy_version(strategy, self._options) for strategy in self._strategies}
+        )
         self._revectoring = True
         self._full_pass_due = self._checkpoint_due = self._lag_due = 0.0
         self._lag = 0
@@ -182,7 +186,7 @@ class Syncer:
         stored = self._chunks.stored_chunks(cell)
         ids = self._chunks.message_ids(cell.channel_id, *cell_bounds(cell.cell))
         extents = [(chunk.first_id, chunk.last_id) for chunk in stored]
-        first, last = affected_span(cell.strategy, ids, extents, cell.low_id, cell.high_id)
+        first, last = affected_span(cell.strategy, ids, extents, cell.low_id, cell.high_id, self._options)
         wanted = self._chunk(cell, first, last)
         within = [chunk for chunk in stored if first <= chunk.first_id and chunk.last_id <= last]
         return _difference(cell, within, wanted)
@@ -214,6 +218,7 @@ class Syncer:
             [source_message(row) for row in rows],
             count_tokens=self._count_tokens,
             max_tokens=self._embedder.max_tokens,
+            options=self._options,
         )
 
     def _embed(self, texts: dict[bytes, str]) -> dict[bytes, bytes]:
@@ -286,6 +291,17 @@ class Syncer:
         self._chunks.prune_removals()
         self._full_pass_at = time.time()
         _log.info("full pass over %s in %.1f s", ", ".join(self._strategies), time.monotonic() - started)
+
+
+def chunking_options(settings: Settings) -> ChunkingOptions:
+    """What the settings say of the strategies."""
+    return ChunkingOptions(
+        window_ms=settings.chunking_window_seconds * 1000,
+        gap_ms=settings.chunking_gap_seconds * 1000,
+        window_messages=settings.chunking_window_messages,
+        overlap_messages=settings.chunking_overlap_messages,
+        author_gap_ms=settings.chunking_author_gap_seconds * 1000,
+    )
 
 
 def source_message(row: MessageText) -> SourceMessage:

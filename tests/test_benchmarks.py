@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backfill, events, exchange, gateway, million, queries, report
+from benchmarks import backfill, disentangle, events, exchange, gateway, million, queries, report
 from benchmarks.__main__ import TOPICS
 from benchmarks.backfill import History
+from benchmarks.embedding import CHATS
 from benchmarks.tables import Table, quantile
 from ragd.errors import RagdError
+from training.irc import DATA
 
 
 def test_gateway() -> None:
@@ -45,6 +47,14 @@ def test_exchange() -> None:
     (table,) = exchange.run(messages=600)
     assert [row[0] for row in table.rows][:2] == ["import", "import of what is known"]
     assert [row[0] for row in table.rows][2:] == ["export, dce", "export, jsonl", "export, csv"]
+
+
+def test_disentangle() -> None:
+    if not DATA.is_dir() or not CHATS.is_dir():
+        pytest.skip("../shared/data lacks irc-disentanglement or pyscript-discord")
+    tables = disentangle.run(**disentangle.QUICK)
+    assert [row[0] for row in tables[0].rows][:2] == ["previous message", "plain rules"]
+    assert [len(table.rows) for table in tables] == [6, 4, 4]
 
 
 def test_quantiles_are_values_that_were_measured() -> None:

@@ -14,11 +14,23 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 import ragd
-from ragd import chunking
-from ragd.chunking import GRID_MS, STRATEGIES, Chunk, SourceMessage, chunk_messages, is_boundary
-from ragd.config import STRATEGY_NAMES
+from ragd.chunking import (
+    DEFAULT_OPTIONS,
+    GRID_MS,
+    STRATEGIES,
+    Chunk,
+    ChunkingOptions,
+    SourceMessage,
+    affected_span,
+    chunk_messages,
+    is_boundary,
+    strategies,
+    strategy_version,
+)
+from ragd.config import STRATEGY_NAMES, load_settings
 from ragd.errors import ConfigError
 from ragd.snowflake import from_unix_seconds
+from ragd.syncer import chunking_options
 
 Counter = Callable[[str], int]
 
@@ -28,6 +40,8 @@ NOON = 1_700_006_400 - 1_700_006_400 % 21_600
 MINUTE, HOUR = 60.0, 3600.0
 
 each_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
+each_joining_strategy = pytest.mark.parametrize("strategy", ["temporal", "conversation", "sliding_window", "tokens"])
+"""Those that put neighbouring messages of two authors together."""
 law = settings(deadline=None)
 
 
@@ -118,18 +132,58 @@ def channels(draw: st.DrawFn) -> list[SourceMessage]:
     ]
 
 
+OPTIONS = st.one_of(
+    st.just(DEFAULT_OPTIONS),
+    st.builds(
+        ChunkingOptions,
+        window_ms=st.integers(60_000, GRID_MS),
+        gap_ms=st.integers(60_000, GRID_MS),
+        window_messages=st.integers(4, 8),
+        overlap_messages=st.integers(0, 3),
+        author_gap_ms=st.integers(1_000, GRID_MS),
+    ),
+)
+
+
 @each_strategy
 @each_counter
 @law
-@given(messages=channels())
+@given(messages=channels(), options=OPTIONS)
 def test_cutting_at_boundaries_changes_nothing(
-    strategy: str, count_tokens: Counter, messages: list[SourceMessage]
+    strategy: str, count_tokens: Counter, messages: list[SourceMessage], options: ChunkingOptions
 ) -> None:
-    chunk = partial(chunk_messages, strategy, count_tokens=count_tokens, max_tokens=40)
+    chunk = partial(chunk_messages, strategy, count_tokens=count_tokens, max_tokens=40, options=options)
     whole = chunk(messages)
     for cut in range(1, len(messages)):
-        if is_boundary(strategy, messages[cut - 1].id, messages[cut].id):
+        if is_boundary(strategy, messages[cut - 1].id, messages[cut].id, options):
             assert chunk(messages[:cut]) + chunk(messages[cut:]) == whole
+
+
+@each_strategy
+@law
+@given(messages=channels(), options=OPTIONS, data=st.data())
+def test_mending_what_a_change_touched_equals_chunking_everything(
+    strategy: str, messages: list[SourceMessage], options: ChunkingOptions, data: st.DataObject
+) -> None:
+    """As the syncer does it: one cell, a span of messages that came, went or were edited."""
+    messages = [replace(each, id=each.id % (GRID_MS << 22)) for each in messages]
+    messages = sorted({each.id: each for each in messages}.values(), key=lambda each: each.id)
+    fates = data.draw(st.lists(st.sampled_from(["keep", "came", "went", "edited"]), min_size=len(messages)))
+    before = [each for each, fate in zip(messages, fates, strict=False) if fate != "came"]
+    after = [
+        replace(each, text="another text") if fate == "edited" else each
+        for each, fate in zip(messages, fates, strict=False)
+        if fate != "went"
+    ]
+    changed = [each.id for each, fate in zip(messages, fates, strict=False) if fate != "keep"]
+    assume(changed)
+    chunk = partial(chunk_messages, strategy, count_tokens=count_words, max_tokens=40, options=options)
+    old, extents = chunk(before), [(each.message_ids[0], each.message_ids[-1]) for each in chunk(before)]
+    ids = [each.id for each in after]
+    first, last = affected_span(strategy, ids, extents, min(changed), max(changed), options)
+    new = chunk([each for each in after if first <= each.id <= last])
+    left = [each for each in old if not (first <= each.message_ids[0] and each.message_ids[-1] <= last)]
+    assert sorted(each.key for each in left + new) == sorted(each.key for each in chunk(after))
 
 
 @each_strategy
@@ -182,7 +236,8 @@ def assert_sound(chunks: list[Chunk], messages: list[SourceMessage], count_token
 def assert_kept(message: SourceMessage, chunks: list[Chunk]) -> None:
     """The message is whole in one chunk, or its parts, numbered from 0, are together its text."""
     name = message.author_name
-    if len(chunks) == 1 and label(name) + message.text in chunks[0].text:
+    if all(label(name) + message.text in chunk.text for chunk in chunks[:1]):
+        assert all(chunk.part == 0 for chunk in chunks)
         return
     assert [chunk.part for chunk in chunks] == list(range(len(chunks)))
     assert all(chunk.message_ids == (message.id,) for chunk in chunks)
@@ -240,6 +295,10 @@ def test_every_configurable_strategy_exists() -> None:
     assert tuple(STRATEGIES) == STRATEGY_NAMES
 
 
+def test_the_settings_defaults_are_chunkings(tmp_path: Path) -> None:
+    assert chunking_options(load_settings(RAGD_DATA_DIR=tmp_path)) == DEFAULT_OPTIONS
+
+
 @each_strategy
 def test_nothing_gives_nothing(strategy: str) -> None:
     assert texts(strategy) == []
@@ -254,12 +313,15 @@ def test_unordered_or_repeated_messages_are_refused(strategy: str) -> None:
         texts(strategy, first, first)
 
 
-@each_strategy
+@each_joining_strategy
 def test_a_line_a_message_keeps_its_newlines(strategy: str) -> None:
     assert texts(strategy, say(0, "ann", "one\ntwo"), say(1, "bob", "three")) == ["ann: one\ntwo\nbob: three"]
 
 
-@pytest.mark.parametrize(("strategy", "gap"), [("temporal", HOUR), ("conversation", HOUR / 2)])
+@pytest.mark.parametrize(
+    ("strategy", "gap"),
+    [("temporal", HOUR), ("conversation", HOUR / 2), ("sliding_window", HOUR / 2), ("author", HOUR / 6)],
+)
 def test_a_gap_is_a_boundary_from_its_full_length_on(strategy: str, gap: float) -> None:
     first, before, at = say(0, "ann", "one"), say(gap - 0.001, "ann", "two"), say(gap, "ann", "two")
     assert not is_boundary(strategy, first.id, before.id)
@@ -268,7 +330,7 @@ def test_a_gap_is_a_boundary_from_its_full_length_on(strategy: str, gap: float) 
     assert texts(strategy, first, at) == ["ann: one", "ann: two"]
 
 
-@each_strategy
+@each_joining_strategy
 def test_no_chunk_crosses_the_six_hour_grid(strategy: str) -> None:
     last, first, second = (
         say(6 * HOUR - 0.001, "ann", "one"),
@@ -289,7 +351,7 @@ def test_a_temporal_window_is_an_hour_from_its_first_message() -> None:
     ]
 
 
-@each_strategy
+@each_joining_strategy
 def test_packing_is_greedy_and_exact(strategy: str) -> None:
     messages = [say(at, "ann", "one two") for at in range(5)]
     both = "ann: one two\nann: one two"
@@ -297,14 +359,14 @@ def test_packing_is_greedy_and_exact(strategy: str) -> None:
     assert texts(strategy, *messages[:2], max_tokens=2 + 5) == ["ann: one two"] * 2
 
 
-@each_strategy
+@each_joining_strategy
 def test_a_sum_that_was_too_low_halves_the_chunk(strategy: str) -> None:
     messages = [say(at, "ann", str(at)) for at in range(4)]
     chunks = chunk_messages(strategy, messages, count_tokens=count_costly_newlines, max_tokens=10)
     assert [chunk.text for chunk in chunks] == ["ann: 0\nann: 1", "ann: 2\nann: 3"]
 
 
-@each_strategy
+@pytest.mark.parametrize("strategy", ["temporal", "conversation", "author", "tokens"])
 def test_tokens_are_counted_once_a_message_and_once_a_chunk(strategy: str) -> None:
     asked: list[str] = []
 
@@ -385,7 +447,7 @@ def test_a_key_follows_from_everything_it_names(monkeypatch: pytest.MonkeyPatch)
         key_of("temporal", replace(one, author_name="bob")),
         key_of("temporal", one, say(1, "ann", "two")),
     ]
-    monkeypatch.setattr(chunking, "CHUNKING_VERSION", chunking.CHUNKING_VERSION + 1)
+    monkeypatch.setattr(strategies, "CHUNKING_VERSION", strategies.CHUNKING_VERSION + 1)
     keys.append(key_of())
     assert len(set(keys)) == len(keys)
 
@@ -399,88 +461,61 @@ def test_equal_parts_have_keys_of_their_own() -> None:
 def test_a_key_stays_what_it_was() -> None:
     # Another key for the same chunk re-embeds every server: change this only along with CHUNKING_VERSION.
     message = SourceMessage(1 << 22, 7, "ann", "one")
-    assert key_of("temporal", message) == "85c8b4d197457effd2cd9f285cb13329"
+    assert key_of("temporal", message) == "fae42f36d69067e9bdd281117bbb8b1a"
 
 
-# --- conversations ---
-
-ANN_ASKS = say(0, "ann", "how do I install it?")
-BOB_ASKS_BACK = say(60, "bob", "on which system?")
-EVE_JOINS = say(90, "eve", "same problem here")
-
-
-def crowd() -> list[SourceMessage]:
-    """Three people in one conversation: a fourth opens another one."""
-    return [ANN_ASKS, BOB_ASKS_BACK, EVE_JOINS]
-
-
-def test_two_interleaved_talks_with_replies_end_in_two_chunks() -> None:
-    cal = say(120, "cal", "where do we meet tonight?")
-    dan = say(130, "dan", "at the usual place", reply_to=cal)
-    ann = say(140, "ann", "Debian 12", reply_to=BOB_ASKS_BACK)
-    bob = say(150, "bob", "then apt install ragd", reply_to=ann)
-    late = say(160, "cal", "see you there", reply_to=dan)
-    assert texts("conversation", *crowd(), cal, dan, ann, bob, late) == [
-        "ann: how do I install it?\nbob: on which system?\neve: same problem here\nann: Debian 12\n"
-        "bob: then apt install ragd",
-        "cal: where do we meet tonight?\ndan: at the usual place\ncal: see you there",
-    ]
+def test_only_the_settings_that_a_strategy_reads_change_its_version() -> None:
+    others = ChunkingOptions(window_ms=60_000), ChunkingOptions(gap_ms=60_000), ChunkingOptions(author_gap_ms=60_000)
+    changed = {
+        strategy: [strategy_version(strategy, each) != strategy_version(strategy) for each in others]
+        for strategy in STRATEGIES
+    }
+    assert changed == {
+        "single": [False, False, False],
+        "temporal": [True, False, False],
+        "conversation": [False, True, False],
+        "sliding_window": [False, True, False],
+        "author": [False, False, True],
+        "tokens": [False, False, False],
+    }
 
 
-def test_a_quiet_channel_has_one_conversation_at_a_time() -> None:
-    messages = ANN_ASKS, say(29 * MINUTE, "bob", "with apt"), say(58 * MINUTE, "cal", "or pip")
-    assert texts("conversation", *messages) == ["ann: how do I install it?\nbob: with apt\ncal: or pip"]
+# --- the plain strategies ---
 
 
-def test_a_crowd_counts_for_ten_minutes() -> None:
-    within, after = say(600 - 0.001, "cal", "new topic"), say(600, "cal", "me too")
-    assert len(texts("conversation", *crowd(), within)) == 2
-    assert len(texts("conversation", *crowd(), after)) == 1
+def test_single_messages_stay_alone() -> None:
+    assert texts("single", say(0, "ann", "one"), say(1, "ann", "two")) == ["ann: one", "ann: two"]
 
 
-@pytest.mark.parametrize("text", ["bob: Debian", "Bob, Debian", "@bob Debian", "@bob: Debian", "@bob"])
-def test_speaking_to_somebody_joins_their_conversation(text: str) -> None:
-    other = say(100, "cal", "new topic")
-    first, second = texts("conversation", *crowd(), other, say(110, "dan", text))
-    assert first.endswith(f"dan: {text}")
-    assert second == "cal: new topic"
+def test_an_authors_run_ends_with_anothers_word() -> None:
+    messages = say(0, "ann", "one"), say(1, "ann", "two"), say(2, "bob", "three"), say(3, "ann", "four")
+    assert texts("author", *messages) == ["ann: one\nann: two", "bob: three", "ann: four"]
 
 
-def test_names_of_several_words_can_be_spoken_to() -> None:
-    peep = replace(BOB_ASKS_BACK, author_name="Bo Peep")
-    messages = ANN_ASKS, peep, EVE_JOINS, say(100, "cal", "new topic"), say(110, "dan", "@bo peep Debian 12 it is")
-    assert texts("conversation", *messages)[1] == "cal: new topic"
+@pytest.mark.parametrize(
+    ("count", "windows"),
+    [(2, ["0-1"]), (5, ["0-4"]), (6, ["0-4", "3-5"]), (8, ["0-4", "3-7"]), (9, ["0-4", "3-7", "6-8"])],
+)
+def test_sliding_windows_overlap_and_end_with_the_segment(count: int, windows: list[str]) -> None:
+    messages = [say(at, "ann", str(at)) for at in range(count)]
+    chunks = chunk_messages(
+        "sliding_window",
+        messages,
+        count_tokens=count_words,
+        max_tokens=256,
+        options=ChunkingOptions(window_messages=5, overlap_messages=2),
+    )
+    spoken = [[line.removeprefix("ann: ") for line in chunk.text.split("\n")] for chunk in chunks]
+    assert [f"{lines[0]}-{lines[-1]}" for lines in spoken] == windows
 
 
-def test_a_mention_joins_the_conversation_of_the_mentioned() -> None:
-    other = say(100, "cal", "new topic")
-    answer = say(110, "dan", "Debian", mentions=(999, BOB_ASKS_BACK.author_id))
-    assert texts("conversation", *crowd(), other, answer)[1] == "cal: new topic"
+def test_an_overlong_message_of_two_windows_is_split_once() -> None:
+    messages = [say(0, "ann", "one"), say(1, "ann", "long " * 20), say(2, "ann", "two")]
+    options = ChunkingOptions(window_messages=2, overlap_messages=1)
+    chunks = chunk_messages("sliding_window", messages, count_tokens=count_words, max_tokens=16, options=options)
+    assert [chunk.part for chunk in chunks if chunk.message_ids == (messages[1].id,)] == [0, 1]
 
 
-def test_mentioning_oneself_says_nothing() -> None:
-    cal, ann = say(100, "cal", "new topic"), say(110, "ann", "hm")
-    late = say(100 + 15 * MINUTE, "cal", "cal: a note to myself")
-    assert texts("conversation", *crowd(), cal, ann, late)[1] == "cal: new topic"
-
-
-def test_an_author_goes_on_with_their_own_for_fifteen_minutes() -> None:
-    cal, ann = say(100, "cal", "new topic"), say(110, "ann", "hm")
-    soon, late = say(100 + 15 * MINUTE - 0.001, "cal", "so"), say(100 + 15 * MINUTE, "cal", "so")
-    assert texts("conversation", *crowd(), cal, ann, soon)[1] == "cal: new topic\ncal: so"
-    assert texts("conversation", *crowd(), cal, ann, late)[0].endswith("ann: hm\ncal: so")
-
-
-@pytest.mark.parametrize("marked", [True, False], ids=["reply", "name"])
-def test_a_conversation_ends_after_half_an_hour_for_whoever_comes_back_to_it(marked: bool) -> None:
-    cal = say(100, "cal", "new topic")
-    ann = [say(minutes * MINUTE, "ann", "go on") for minutes in (10, 20, 30)]
-    answer = partial(say, name="dan", text="cal, yes", reply_to=cal if marked else None)
-    before, at = answer(100 + HOUR / 2 - 0.001), answer(100 + HOUR / 2)
-    assert texts("conversation", *crowd(), cal, *ann, before)[1] == "cal: new topic\ndan: cal, yes"
-    assert texts("conversation", *crowd(), cal, *ann, at)[1] == "cal: new topic"
-
-
-def test_a_reply_to_something_unknown_is_judged_like_any_message() -> None:
-    reply = replace(BOB_ASKS_BACK, reply_to_id=1)
-    assert len(texts("conversation", ANN_ASKS, reply)) == 1
+def test_tokens_fill_what_the_model_reads_whoever_speaks_and_when() -> None:
+    messages = say(0, "ann", "one"), say(3 * HOUR, "bob", "two"), say(5 * HOUR, "cal", "three")
+    assert texts("tokens", *messages, max_tokens=6) == ["ann: one\nbob: two", "cal: three"]

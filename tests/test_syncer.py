@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import apsw
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragd.chunking import CHUNKING_VERSION, chunk_messages
-from ragd.config import Settings, load_settings
+from ragd.chunking import DEFAULT_OPTIONS, ChunkingOptions, chunk_messages
+from ragd.config import STRATEGY_NAMES, Settings, load_settings
 from ragd.embedding import Embedder
 from ragd.errors import TransientError
 from ragd.store import Store
@@ -41,14 +42,18 @@ def stored_keys(store: Store, strategy: str) -> set[str]:
     return {row[0] for row in store._all("SELECT key FROM chunk WHERE strategy = ?", strategy)}
 
 
-def keys_from_scratch(store: Store, embedder: Embedder, strategy: str) -> set[str]:
+def keys_from_scratch(
+    store: Store, embedder: Embedder, strategy: str, options: ChunkingOptions = DEFAULT_OPTIONS
+) -> set[str]:
     sources = [source_message(row) for row in store.chunks.message_texts(CHANNEL, 0, 1 << 62)]
-    chunks = chunk_messages(strategy, sources, count_tokens=embedder.count_tokens, max_tokens=embedder.max_tokens)
+    chunks = chunk_messages(
+        strategy, sources, count_tokens=embedder.count_tokens, max_tokens=embedder.max_tokens, options=options
+    )
     return {chunk.key for chunk in chunks}
 
 
-def assert_consistent(store: Store, embedder: Embedder) -> None:
-    for strategy in STRATEGIES:
+def assert_consistent(store: Store, embedder: Embedder, strategies: Sequence[str] = STRATEGIES) -> None:
+    for strategy in strategies:
         assert stored_keys(store, strategy) == keys_from_scratch(store, embedder, strategy)
     orphans = "SELECT count(*) FROM vector WHERE text_hash NOT IN (SELECT text_hash FROM chunk)"
     missing = "SELECT count(*) FROM chunk WHERE text_hash NOT IN (SELECT text_hash FROM vector)"
@@ -81,12 +86,12 @@ def as_event(kind: str, slot: int, text: str, number: int) -> Event:
 @settings(max_examples=40, deadline=None)
 def test_incremental_equals_from_scratch(embedder: Embedder, batches: list[list[tuple[str, int, str, int]]]) -> None:
     store = Store.open(Path(":memory:"))
-    syncer = make_syncer(store, embedder, Path("/nonexistent"))
+    syncer = make_syncer(store, embedder, Path("/nonexistent"), AUTO_SYNC_STRATEGIES=",".join(STRATEGY_NAMES))
     ingest = store.ingest()
     for batch in batches:
         ingest.apply([as_event(*step) for step in batch])
         settle(syncer)
-        assert_consistent(store, embedder)
+        assert_consistent(store, embedder, STRATEGY_NAMES)
     store.close()
 
 
@@ -171,12 +176,18 @@ def test_strategies_come_and_go_with_the_settings(store: Store, embedder: Embedd
     assert stored_keys(store, "conversation") == keys_from_scratch(store, embedder, "conversation")
 
 
-def test_a_new_version_of_chunking_makes_everything_anew(store: Store, embedder: Embedder, tmp_path: Path) -> None:
-    store.ingest().apply([Posted(message(at(0)))])
+def test_other_settings_make_a_strategys_chunks_anew(store: Store, embedder: Embedder, tmp_path: Path) -> None:
+    store.ingest().apply([Posted(message(at(i * 600), f"number {i}")) for i in range(4)])
     settle(make_syncer(store, embedder, tmp_path))
-    store.chunks.begin_strategies(STRATEGIES, CHUNKING_VERSION + 1)
-    assert store.counts().chunks == 0
-    assert store.chunks.lag() == 1
+    before = {strategy: stored_keys(store, strategy) for strategy in STRATEGIES}
+    syncer = make_syncer(store, embedder, tmp_path, CHUNKING_WINDOW_SECONDS="900")
+    assert {strategy: stored_keys(store, strategy) for strategy in STRATEGIES} == before, "they serve on meanwhile"
+    assert store.chunks.lag() == 4
+    settle(syncer)
+    options = ChunkingOptions(window_ms=900_000)
+    assert stored_keys(store, "temporal") == keys_from_scratch(store, embedder, "temporal", options)
+    assert not stored_keys(store, "temporal") & before["temporal"]
+    assert stored_keys(store, "conversation") == before["conversation"]
 
 
 def test_chunks_without_a_vector_of_the_model_get_one(store: Store, embedder: Embedder, tmp_path: Path) -> None:

@@ -76,16 +76,19 @@ class ChunkStore(Queries):
 
     # Following the messages
 
-    def begin_strategies(self, strategies: Sequence[str], version: int) -> None:
-        """Start at 0 for a strategy that is new or whose version changed; drop the chunks of those no more wanted."""
+    def begin_strategies(self, versions: Mapping[str, int]) -> None:
+        """Start at 0 for a strategy that is new or whose version changed; drop the chunks of those no more wanted.
+
+        After a change of version the old chunks serve on, cell by cell, until the new ones take their place; what
+        both have in common keeps its vectors.
+        """
         with self._transaction():
             known = {state.strategy: state.version for state in SyncState.select().execute(self._database)}
-            for gone in known.keys() - set(strategies):
+            for gone in known.keys() - versions.keys():
                 self._drop_strategy(gone)
-            for strategy in strategies:
+            for strategy, version in versions.items():
                 if known.get(strategy) != version:
-                    self._drop_strategy(strategy)
-                    SyncState.insert(strategy=strategy, version=version, position=0).execute(self._database)
+                    self._execute("REPLACE INTO sync_state VALUES (?, ?, 0)", strategy, version)
 
     def _drop_strategy(self, strategy: str) -> None:
         self._remove(strategy, [row[0] for row in self._all("SELECT id FROM chunk WHERE strategy = ?", strategy)])

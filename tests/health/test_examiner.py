@@ -129,7 +129,7 @@ def test_a_locked_store_costs_no_history(settings: Settings, rounds: Rounds) -> 
 
 def test_waiting_messages_that_nobody_cares_for_are_a_failure(settings: Settings, rounds: Rounds) -> None:
     store = Store.open(settings.database_path)
-    store.chunks.begin_strategies(["temporal"], 1)
+    store.chunks.begin_strategies({"temporal": 1})
     store.ingest().apply([GuildSeen(GUILD, "g"), ChannelsSeen([channel()]), Posted(message(at(0)))])
     store.close()
     rounds.view = view(worker("syncer", beat=beat("syncer", done=7)), worker("searcher", "starting"))

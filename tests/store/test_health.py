@@ -56,7 +56,7 @@ def test_the_history_is_bounded(store: Store) -> None:
 def test_progress(store: Store) -> None:
     assert store.health.progress(0).oldest_mark is None
     store.ingest().apply([GuildSeen(GUILD, "g"), ChannelsSeen([channel()]), Posted(message(at(0)))])
-    store.chunks.begin_strategies(["temporal"], 1)
+    store.chunks.begin_strategies({"temporal": 1})
     before = store.health.progress(1)
     assert (before.newest_change, before.followed_change) == (1, 0)
     store.chunks.mark_dirty("temporal", cell_of, 10)
@@ -68,7 +68,7 @@ def test_progress(store: Store) -> None:
 
 def test_a_cell_that_changed_meanwhile_is_marked_anew(store: Store) -> None:
     store.ingest().apply([GuildSeen(GUILD, "g"), ChannelsSeen([channel()]), Posted(message(at(0)))])
-    store.chunks.begin_strategies(["temporal"], 1)
+    store.chunks.begin_strategies({"temporal": 1})
     store.chunks.mark_dirty("temporal", cell_of, 10)
     (cell,) = store.chunks.dirty_cells("temporal", 1)
     assert cell is not None

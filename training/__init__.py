@@ -1,0 +1,1 @@
+"""Makes what ragd ships trained; never runs in the daemon."""
