@@ -163,7 +163,7 @@ def test_a_second_thread_reads_while_the_first_writes(store: Store) -> None:
 
 
 def test_a_page_that_changes_nothing_leaves_nothing_to_follow(store: Store) -> None:
-    store.chunks.begin_strategies(["temporal"], 1)
+    store.chunks.begin_strategies({"temporal": 1})
     for _ in range(2):
         store.ingest().apply([page(1, 9, 3, 5)])
         store.chunks.mark_dirty("temporal", cell_of, 10)
