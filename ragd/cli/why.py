@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ragd.chunking import cell_of
 from ragd.cli.render import AsJson, console, one_line, print_json
 from ragd.config import Settings, load_settings
 from ragd.errors import DamagedError
@@ -67,6 +66,9 @@ def why(
 
 def look(settings: Settings, store: Store, link: Link) -> Sight:
     """Everything that can be seen of the message, whatever runs. Raises RagdError when the store cannot be read."""
+    # here, because the package loads numpy, which no other command needs
+    from ragd.chunking import cell_of
+
     traces = store.traces
     message = traces.message(link.message_id)
     channel_id = message.channel_id if message else link.channel_id
