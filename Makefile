@@ -1,5 +1,5 @@
 # make run    start ragd in the foreground (without DISCORD_BOT_TOKEN: the demo)
-# make test   all tests but those of `make faults`, two at a time (JOBS=1: one after the other)
+# make test   all tests but those of `make faults`, three at a time (JOBS=1: one after the other)
 # make lint   ruff and mypy
 # make bench  measure, and print what goes into BENCHMARKS.md
 # make soak   the property tests again, at random and ten times as many (SOAK=100: a hundred times)
@@ -7,7 +7,7 @@
 # sudo make install      ragd as a system service: /opt/ragd, systemd units, /etc/ragd
 # sudo make uninstall    take that away, except data and settings; with PURGE=1 those too
 PYTHON ?= python3
-JOBS   ?= 2
+JOBS   ?= 3
 SOAK   ?= 10
 VENV   := .venv
 BIN    := $(VENV)/bin

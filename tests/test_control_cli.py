@@ -49,6 +49,9 @@ COMMANDS = {
 RUN = ("-c", "import sys; sys.argv[0] = 'ragdctl'; from ragd.cli.control import main; main()")
 
 
+SCREEN = {"TERM": "xterm-256color", "TZ": "UTC", "COLUMNS": "120"}
+
+
 class Operator:
     """Runs `ragdctl` in a directory of its own, with these variables and no other settings."""
 
@@ -56,7 +59,7 @@ class Operator:
         names = {variable(name) for name in Settings.model_fields}
         inherited = {name: value for name, value in os.environ.items() if name not in names}
         self.directory = directory
-        self.environment = {**inherited, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "TZ": "UTC", **variables}
+        self.environment = {**inherited, "PYTHONPATH": str(ROOT), **SCREEN, **variables}
 
     def __call__(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

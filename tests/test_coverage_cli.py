@@ -120,6 +120,14 @@ def test_one_channel(store: Store, ragdctl: Operator, wanted: str) -> None:
     assert oldest.endswith("REST")
 
 
+def test_on_a_narrow_screen_ids_make_room_for_times(store: Store, ragdctl: Operator) -> None:
+    ragdctl.environment["COLUMNS"] = "80"
+    shown = ragdctl("coverage", "--channel", "general").stdout
+    assert str(at(1003)) not in shown
+    assert "2023-11-14 2" in shown
+    assert "…" not in shown
+
+
 def test_holes_of_one_channel(store: Store, ragdctl: Operator) -> None:
     answer = ragdctl("coverage", "--channel", str(HELP))
     assert answer.returncode == 1

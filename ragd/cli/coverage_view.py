@@ -21,6 +21,11 @@ PROOFS = {"gateway": "live", "rest": "REST", "import": "file"}
 MOST_SPANS = 200
 """Intervals and holes of one channel that are listed; more would only scroll away. `--json` has all."""
 
+WIDTH_WITH_IDS = 110
+"""Columns that the table of intervals takes with their ids."""
+
+_ID_HEADINGS = ("first id", "last id")
+
 
 # All channels
 
@@ -145,19 +150,21 @@ def show_channel(screen: Console, channel: ChannelCompleteness, proofs: Sequence
 
 
 def _show_spans(screen: Console, channel: ChannelCompleteness, proofs: Sequence[ProvedInterval]) -> None:
+    """Ids are shown whole or, where they leave no room to the times, not at all: --json has them."""
+    hidden = 0 if screen.width >= WIDTH_WITH_IDS else len(_ID_HEADINGS)
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("", no_wrap=True)
-    for heading in ("first id", "last id"):
-        table.add_column(heading, justify="right", overflow="fold")
+    for heading in _ID_HEADINGS[hidden:]:
+        table.add_column(heading, justify="right", no_wrap=True)
     for heading in ("from", "to", "span", "proved, last"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading != "proved, last")
     spans: list[Interval | ProvedInterval] = [*proofs, *channel.holes]
     for span in sorted(spans, key=_end, reverse=True)[:MOST_SPANS]:
         if isinstance(span, ProvedInterval):
             how = f"{_time(span.proved_at)} {PROOFS.get(span.source, span.source)}"
-            table.add_row("complete", *_ids_and_times((span.start_id, span.end_id), channel), how)
+            table.add_row("complete", *_ids_and_times((span.start_id, span.end_id), channel)[hidden:], how)
         else:
-            table.add_row(Text("hole", style="yellow"), *_ids_and_times(span, channel), "-")
+            table.add_row(Text("hole", style="yellow"), *_ids_and_times(span, channel)[hidden:], "-")
     if table.row_count:
         screen.print(table)
 
