@@ -218,6 +218,9 @@ class Backfill:
 
     async def _read_page(self, channel: MessageChannel, end_id: int, start_id: int) -> PageRead | None:
         """Read and commit the newest page of start_id..end_id; None when it could not be read."""
+        user = self._client.user
+        if user is None or channel.guild.get_member(user.id) is None:  # a READY has just emptied the cache
+            return None
         if not can_read(channel):
             await self._unreadable(channel)
             return None

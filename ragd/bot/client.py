@@ -9,20 +9,19 @@ import random
 import sys
 import time
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from typing import Any
 
 import discord
 from discord.ext import commands
 
+from ragd.bot.announcer import Announcer
 from ragd.bot.backfill import Backfill
 from ragd.bot.details import emoji_key
 from ragd.bot.discord_clock import DiscordClock
 from ragd.bot.doubts import Doubts
 from ragd.bot.identify import Budget, IdentifyPacer
 from ragd.bot.journal import Journal
-from ragd.bot.normalise import AnyChannel, MessageChannel, can_read, can_send, guild_channels, message_row
-from ragd.bot.regain import refresh_last_ids
+from ragd.bot.normalise import AnyChannel, MessageChannel, can_send, message_row
 from ragd.bot.requests import Requests
 from ragd.bot.scope import CaptureScope
 from ragd.bot.sessions import Sessions, Shards
@@ -31,12 +30,9 @@ from ragd.heartbeat import Counter
 from ragd.store.events import (
     AccessChanged,
     ChannelGone,
-    ChannelRow,
-    ChannelsSeen,
     Deleted,
     Edited,
     GuildGone,
-    GuildSeen,
     GuildSilent,
     GuildsListed,
     LoggedIn,
@@ -99,14 +95,7 @@ class CaptureClient(commands.Bot):
         self.pacer = IdentifyPacer(self._fetch_budget, held.instances)
         self.recommended_shards = 0
         """What Discord said last; 0 before it was asked."""
-        self._announced: dict[int, int] = {}
-        """Guilds of the channels that the store knows of in this session."""
-        self._hidden: set[int] = set()
-        """Announced as unreadable: what the cache says of their newest messages may be out of date."""
-        self._left: set[int] = set()
-        """Private threads that the bot was taken out of; the cache keeps them."""
-        self._regaining: dict[int, asyncio.Task[None]] = {}
-        self._meetings: set[asyncio.Task[None]] = set()
+        self._announcer = Announcer(self)
         self._last_event = time.monotonic()
         self._doubts = Doubts(self)
         self._doubts.guard(self._connection.parsers)
@@ -132,17 +121,11 @@ class CaptureClient(commands.Bot):
         """READY: a new session, so whatever came between the last one and this one was missed."""
         if self.user is not None:
             self.journal.record(LoggedIn(self.user.id))
-        self._record_break(shard_id)
+        self.journal.record(self.held.broken(shard_id))
+        self._announcer.begin_session(shard_id)
         self.sessions.begin(shard_id)
         if self.backfill:
             self.backfill.session_lost(shard_id)
-
-    def _record_break(self, shard_id: int) -> None:
-        self.journal.record(self.held.broken(shard_id))
-        ours = {one for one, guild_id in self._announced.items() if self.held.shard_of(guild_id) == shard_id}
-        self._announced = {one: guild_id for one, guild_id in self._announced.items() if one not in ours}
-        self._hidden -= ours
-        self._left -= ours
 
     def state_shard(self, shard_id: int) -> None:
         """Tell the store where every channel of the shard stands, and have the holes that shows filled."""
@@ -152,7 +135,7 @@ class CaptureClient(commands.Bot):
         self.journal.record(ScopeSet(sorted(lists.allow), sorted(lists.deny)))
         self.journal.record(GuildsListed([guild.id for guild in guilds], [shard_id], self.held.count))
         for guild in guilds:
-            self._announce_guild(guild)
+            self._announcer.announce_guild(guild)
         if self.backfill:
             self.backfill.resync(shard_id)
 
@@ -203,7 +186,7 @@ class CaptureClient(commands.Bot):
             if isinstance(known, MessageChannel):
                 known.last_message_id = channel.last_message_id
             else:
-                self._announce(channel)
+                self._announcer.announce(channel)
         for shard_id in shards:
             self.state_shard(shard_id)
 
@@ -221,42 +204,6 @@ class CaptureClient(commands.Bot):
 
     # Guilds and channels
 
-    def _announce_guild(self, guild: discord.Guild) -> None:
-        if guild.unavailable or self.get_guild(guild.id) is None:
-            return  # an outage, of which nothing we know is wrong; or the bot was thrown out meanwhile
-        self.journal.record(GuildSeen(guild.id, guild.name))
-        self._announce(*guild_channels(guild))
-
-    def _announce(self, *channels: AnyChannel) -> None:
-        self._announced.update((channel.id, channel.guild.id) for channel in channels)
-        rows = [self._row(channel) for channel in channels]
-        regained = {row.id for row in rows if row.readable and row.id in self._hidden}
-        self._hidden.update(row.id for row in rows if not row.readable)
-        self.journal.record(ChannelsSeen([row for row in rows if row.id not in regained]))
-        for guild in {channel.guild for channel in channels if channel.id in regained}:
-            self._regain(guild)
-
-    def _row(self, channel: AnyChannel) -> ChannelRow:
-        row = self.scope.row(channel)
-        return replace(row, readable=False) if channel.id in self._left else row
-
-    def _regain(self, guild: discord.Guild) -> None:
-        if guild.id not in self._regaining:
-            self._regaining[guild.id] = asyncio.create_task(self._state_regained(guild))
-
-    async def _state_regained(self, guild: discord.Guild) -> None:
-        """Announce channels that the bot may read again, once REST has told their newest messages."""
-        regained = {channel.id for channel in guild_channels(guild) if can_read(channel)} - self._left
-        try:
-            if not await refresh_last_ids(guild):
-                return
-        finally:
-            del self._regaining[guild.id]
-        self._hidden -= regained
-        self._announce_guild(guild)
-        if self.backfill:
-            self.backfill.resync(guild.shard_id)
-
     async def on_guild_join(self, guild: discord.Guild) -> None:
         self._state_guild(guild)
 
@@ -265,13 +212,9 @@ class CaptureClient(commands.Bot):
         self._state_guild(guild)
 
     def _state_guild(self, guild: discord.Guild) -> None:
-        if not self.is_ready():
-            return  # on_ready does
-        _log.info("guild %d is there", guild.id)
-        self._hidden -= {channel.id for channel in guild_channels(guild)}  # the cache is as new as can be
-        self._announce_guild(guild)
-        if self.backfill:
-            self.backfill.resync(guild.shard_id)
+        if self.is_ready():  # else on_ready does
+            _log.info("guild %d is there", guild.id)
+            self._announcer.state_guild(guild)
 
     async def on_guild_unavailable(self, guild: discord.Guild) -> None:
         """An outage at Discord: no removal, but events of that time are lost."""
@@ -293,63 +236,51 @@ class CaptureClient(commands.Bot):
     async def on_guild_channel_update(self, old: discord.abc.GuildChannel, channel: discord.abc.GuildChannel) -> None:
         if old.overwrites != channel.overwrites:
             self.journal.record(AccessChanged(channel.guild.id, channel.id))
-        self._announce_guild(channel.guild)  # a category's permissions reach all its channels
+        self._announcer.announce_guild(channel.guild)  # a category's permissions reach all its channels
         self._wake_backfill()
 
     async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
-        self._announced.pop(channel.id, None)
+        self._announcer.forget(channel.id)
         self.journal.record(ChannelGone(channel.id))
 
     async def on_guild_role_update(self, old: discord.Role, role: discord.Role) -> None:
         if old.permissions != role.permissions:
             self.journal.record(AccessChanged(role.guild.id))
-        self._announce_guild(role.guild)
+        self._announcer.announce_guild(role.guild)
         self._wake_backfill()
 
     async def on_guild_role_delete(self, role: discord.Role) -> None:
-        self._announce_guild(role.guild)
+        self._announcer.announce_guild(role.guild)
         self._wake_backfill()
 
     async def on_member_update(self, _: discord.Member, member: discord.Member) -> None:
         if member == member.guild.me:
             self.journal.record(AccessChanged(member.guild.id))
-            self._announce_guild(member.guild)
+            self._announcer.announce_guild(member.guild)
             self._wake_backfill()
 
     async def on_thread_create(self, thread: discord.Thread) -> None:
         self._announce_any(thread)
 
     async def on_thread_join(self, thread: discord.Thread) -> None:
-        self._left.discard(thread.id)
+        self._announcer.join(thread)
         self._announce_any(thread)
 
     async def on_thread_remove(self, thread: discord.Thread) -> None:
-        """Taken out of a thread, which matters if it is private; or the channel of it is hidden now."""
-        if thread.is_private() and not thread.permissions_for(thread.guild.me).manage_threads:
-            self._left.add(thread.id)
+        self._announcer.leave(thread)
         self._announce_any(thread)
 
     async def on_thread_update(self, _: discord.Thread, thread: discord.Thread) -> None:
         self._announce_any(thread)
 
     async def on_raw_thread_delete(self, payload: discord.RawThreadDeleteEvent) -> None:
-        self._announced.pop(payload.thread_id, None)
+        self._announcer.forget(payload.thread_id)
         self.journal.record(ChannelGone(payload.thread_id))
 
     def _announce_any(self, channel: object) -> None:
         if isinstance(channel, AnyChannel):
-            self._announce(channel)
+            self._announcer.announce(channel)
             self._wake_backfill()
-
-    def _meet(self, channel: object, channel_id: int, guild: discord.Guild) -> None:
-        """A message came from a channel that was not announced: perhaps its creation was lost, then REST knows it."""
-        if isinstance(channel, AnyChannel) or not self.backfill:
-            self._announce_any(channel)
-            return
-        self._announced[channel_id] = guild.id
-        task = asyncio.create_task(self.backfill.roster.meet(channel_id, guild.shard_id))
-        self._meetings.add(task)
-        task.add_done_callback(self._meetings.discard)
 
     def _wake_backfill(self) -> None:
         if self.backfill:
@@ -362,8 +293,8 @@ class CaptureClient(commands.Bot):
             return
         self._last_event = time.monotonic()
         self.clock.hear(message.id)
-        if message.channel.id not in self._announced and self.is_ready():
-            self._meet(message.channel, message.channel.id, message.guild)
+        if not self._announcer.knows(message.channel.id) and self.is_ready():
+            self._announcer.meet(message.channel, message.channel.id, message.guild)
         if self.scope.excludes(message.channel):
             return
         self.journal.record(Posted(message_row(message, message.guild.id)))

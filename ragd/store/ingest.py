@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter as Tally
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -40,54 +39,17 @@ from ragd.store.events import (
 )
 from ragd.store.imports import ImportStore
 from ragd.store.judgement import Judgement
+from ragd.store.message_writer import MessageWriter
 from ragd.store.models import Channel, Guild
 from ragd.store.reactions import ReactionStore
 from ragd.store.refusals import RefusalStore
 from ragd.store.standing import StandingStore
-from ragd.text import SearchPolicy, is_chunkable
-
-_TOMBSTONE_SLICE = 5_000
-
-PURGED = "purge"
-"""`source` of a tombstone that `ragdctl purge` made. Discord may still have the message: where the channel is captured
-again, it comes back."""
+from ragd.text import SearchPolicy
 
 _NEVER = 2**63 - 1
 """As `live_from`: Discord refused the channel, so who knows what else it keeps back. Until the next session, nothing
 live proves anything there, and what it brings is read again over REST.
 """
-
-_UPSERT = """
-INSERT INTO message (id, guild_id, channel_id, author_id, author_name, is_bot, type, content, extra, reply_to_id,
-                     edited_at, reactions, chunkable, source, received_at, change)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (id) DO UPDATE SET
-    content = excluded.content, extra = excluded.extra, edited_at = excluded.edited_at,
-    chunkable = excluded.chunkable, change = excluded.change,
-    deleted = 0, author_id = excluded.author_id, reply_to_id = excluded.reply_to_id,
-    author_name = CASE WHEN message.deleted THEN excluded.author_name ELSE message.author_name END,
-    source = CASE WHEN message.deleted THEN excluded.source ELSE message.source END
-WHERE message.deleted AND message.source = 'purge'
-  OR NOT message.deleted
-  AND (excluded.edited_at > message.edited_at
-       OR excluded.edited_at = message.edited_at
-          AND (excluded.content <> message.content OR excluded.extra <> message.extra))
-"""
-# A tombstone wins over everything, a newer edit over an older one: a page that was read before a live event and
-# applied after it changes nothing. But what was purged here, and is there at Discord, comes back where it is captured
-# again. With equal edit times the later word counts (an embed that Discord filled in).
-
-_TOMBSTONE = """
-INSERT INTO message (id, guild_id, channel_id, deleted, source, received_at, change) VALUES (?, ?, ?, 1, ?, ?, ?)
-ON CONFLICT (id) DO UPDATE SET
-    deleted = 1, chunkable = 0, content = '', extra = '{}', reactions = '{}', author_name = '',
-    change = excluded.change, source = CASE WHEN message.source = 'purge' THEN excluded.source ELSE message.source END
-WHERE NOT message.deleted OR message.source = 'purge'
-"""
-
-
-_YIELD = "DELETE FROM message WHERE id = ? AND source = 'import' AND NOT deleted"
-# Discord's own word takes the place of a file's, whatever their edit times say.
 
 
 class Ingest(Queries):
@@ -138,13 +100,12 @@ class _Batch(Queries):
         self._standing = StandingStore(database)
         self._refusals = RefusalStore(database)
         self._reactions = ReactionStore(database)
-        self.policy = policy
+        self._messages = MessageWriter(database, policy, self._next_change)
         self._imports = ImportStore(database, policy)
         self.live_from = live_from
         self.excluded = excluded
         """Channels whose messages are not taken: those that no client has in its cache too."""
         self.totals: Tally[str] = Tally()
-        self._now_ms = time.time_ns() // 1_000_000
         self._change = 0
         self._newest: dict[int, int] = {}
         self._handlers: dict[type, Callable[[list[Any]], None]] = {
@@ -176,6 +137,10 @@ class _Batch(Queries):
         self._extend_live()
         self._execute("UPDATE counter SET value = ? WHERE name = 'message_change'", self._change)
 
+    @property
+    def policy(self) -> SearchPolicy:
+        return self._messages.policy
+
     def _next_change(self) -> int:
         self._change += 1
         return self._change
@@ -194,7 +159,7 @@ class _Batch(Queries):
         return [row[0] for row in self._all("SELECT id FROM channel WHERE (guild_id >> 22) % ? = ?", count, shard_id)]
 
     def _logged_in(self, events: list[LoggedIn]) -> None:
-        self.policy = SearchPolicy(self.policy.index_bots, events[-1].user_id)
+        self._messages.policy = SearchPolicy(self.policy.index_bots, events[-1].user_id)
         Judgement(self._database).set_own_user_id(self.policy.own_user_id)
 
     def _guilds_seen(self, events: list[GuildSeen]) -> None:
@@ -245,67 +210,31 @@ class _Batch(Queries):
 
     def _posted(self, events: list[Posted]) -> None:
         rows = self._captured(event.row for event in events)
-        self._upsert(rows, "gateway")
+        self._messages.write(rows, "gateway")
         self.totals["posted"] += len(rows)
         for row in rows:
             self._newest[row.channel_id] = max(row.id, self._newest.get(row.channel_id, 0))
 
     def _edited(self, events: list[Edited]) -> None:
         rows = self._captured(event.row for event in events)
-        self._upsert(rows, "gateway")
+        self._messages.write(rows, "gateway")
         self.totals["edited"] += len(rows)
 
     def _deleted(self, events: list[Deleted]) -> None:
         for event in events:
-            self._bury(event.guild_id, event.channel_id, event.message_ids, "gateway")
+            self._messages.bury(event.guild_id, event.channel_id, event.message_ids, "gateway")
+            self.totals["deleted"] += len(event.message_ids)
 
     def _pages_read(self, events: list[PageRead]) -> None:
         for page in events:
             # left out, or deleted, while the answer was on its way: what it says exists does not any more
-            if page.channel_id in self.excluded or self._is_gone(page.channel_id):
+            if page.channel_id in self.excluded or self._standing.is_gone(page.channel_id):
                 continue
-            known = self._stored(page)
-            living = {message_id: reactions for message_id, (gone, reactions) in known.items() if not gone}
-            vanished = living.keys() - {row.id for row in page.rows}
-            self._bury(page.guild_id, page.channel_id, sorted(vanished), "rest")
-            self.totals["missed_deletes"] += len(vanished)
-            before = self._writes()
-            self._upsert(page.rows, "rest")
-            self._count_missed(page, known.keys(), self._writes() - before)
-            self._reactions.state(page.rows, living)
+            self.totals.update(self._messages.write_page(page))
             self._coverage.add_interval(page.channel_id, page.start_id, page.end_id, "rest")
             self._refusals.clear(page.channel_id, "messages")
             self.totals["pages"] += 1
             self.totals["backfilled"] += len(page.rows)
-
-    def _is_gone(self, channel_id: int) -> bool:
-        return bool(self._all("SELECT 1 FROM channel WHERE id = ? AND deleted", channel_id))
-
-    def _stored(self, page: PageRead) -> dict[int, tuple[bool, str]]:
-        """By message that the store knows of in the page's range, whether it is a tombstone, and its reactions.
-
-        What Discord has not of the living ones was deleted while nobody listened. What was purged counts as unknown.
-        """
-        return {
-            row[0]: (bool(row[1]), row[2])
-            for row in self._all(
-                "SELECT id, deleted, reactions FROM message WHERE channel_id = ? AND id BETWEEN ? AND ?"
-                f" AND NOT (deleted AND source = '{PURGED}')",
-                page.channel_id,
-                page.start_id,
-                page.end_id,
-            )
-        }
-
-    def _count_missed(self, page: PageRead, known: Collection[int], written: int) -> None:
-        """Tell what a page mended from what it brought to a hole: the one lies in what had been proved already."""
-        new = [row.id for row in page.rows if row.id not in known]
-        proved = self._coverage.intervals(page.channel_id) if new else []
-        self.totals["missed_posts"] += sum(any(first <= i <= last for first, last in proved) for i in new)
-        self.totals["missed_edits"] += written - len(new)
-
-    def _writes(self) -> int:
-        return int(self._database.connection().total_changes())
 
     def _channels_gone(self, events: list[ChannelGone]) -> None:
         for event in events:
@@ -318,12 +247,7 @@ class _Batch(Queries):
             self._coverage.forget(gone)
             self.live_from.pop(gone, None)
             self._newest.pop(gone, None)
-            self._bury_channel(gone)
-
-    def _bury_channel(self, channel_id: int) -> None:
-        query = "SELECT guild_id, id FROM message WHERE channel_id = ? AND NOT deleted LIMIT ?"
-        while rows := self._all(query, channel_id, _TOMBSTONE_SLICE):
-            self._bury(rows[0][0], channel_id, [row[1] for row in rows], "gateway")
+            self.totals["deleted"] += self._messages.bury_channel(gone)
 
     def _threads_listed(self, events: list[ThreadsListed]) -> None:
         for event in events:
@@ -349,43 +273,6 @@ class _Batch(Queries):
     def _imports_doubted(self, events: list[ImportDoubted]) -> None:
         for event in events:
             self._coverage.withdraw_imports(event.channel_id, event.start_id, event.end_id)
-
-    def _upsert(self, rows: Sequence[MessageRow], source: str) -> None:
-        self._execute_many(_YIELD, ((row.id,) for row in rows))
-        self._execute_many(
-            _UPSERT,
-            (
-                (
-                    row.id,
-                    row.guild_id,
-                    row.channel_id,
-                    row.author_id,
-                    row.author_name,
-                    row.is_bot,
-                    row.type,
-                    row.content,
-                    row.extra,
-                    row.reply_to_id,
-                    row.edited_at,
-                    row.reactions,
-                    is_chunkable(self.policy, row.author_id, row.is_bot, row.type, row.content, row.extra),
-                    source,
-                    self._now_ms,
-                    self._next_change(),
-                )
-                for row in rows
-            ),
-        )
-
-    def _bury(self, guild_id: int, channel_id: int, message_ids: Sequence[int], source: str) -> None:
-        self._execute_many(
-            _TOMBSTONE,
-            (
-                (message_id, guild_id, channel_id, source, self._now_ms, self._next_change())
-                for message_id in message_ids
-            ),
-        )
-        self.totals["deleted"] += len(message_ids)
 
     def _extend_live(self) -> None:
         for channel_id, newest_id in self._newest.items():

@@ -82,6 +82,10 @@ class StandingStore(Queries):
         )
         return [] if seen.readable else self.threads_of(seen.id)
 
+    def is_gone(self, channel_id: int) -> bool:
+        """Whether the channel was deleted."""
+        return bool(self._all("SELECT 1 FROM channel WHERE id = ? AND deleted", channel_id))
+
     def suspects(self, guild_id: int, present: set[int]) -> list[int]:
         """Channels and active threads of a guild that the store has and Discord did not name: gone, or archived."""
         rows = self._all(

@@ -27,7 +27,8 @@ STRATEGIES = ("temporal", "conversation")
 @pytest.fixture(scope="module")
 def overrides() -> dict[str, str]:
     # as in production: every process may wait for a lock for five seconds, and is no more hung for that
-    return {"FAULT_IN_MEMORY": str(IN_MEMORY), "RAGD_STALE_SECONDS": "10"}
+    # and the searcher is replaced once for each damage, which is no crash loop
+    return {"FAULT_IN_MEMORY": str(IN_MEMORY), "RAGD_STALE_SECONDS": "10", "FAULT_RESTARTS": "50 0.01 10 600"}
 
 
 def test_database_locked(tree: Subject, record: Record) -> None:
