@@ -52,7 +52,7 @@ def _show_guild(screen: Console, channels: Sequence[ChannelCompleteness]) -> Non
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("channel", overflow="ellipsis", no_wrap=True, max_width=40)
     for heading in ("complete", "intervals", "holes", "messages"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     table.add_column("newest hole ends", no_wrap=True)
     table.add_column("proved by", overflow="ellipsis", no_wrap=True)
     for channel, depth in _family_order(channels):
@@ -155,7 +155,7 @@ def _show_spans(screen: Console, channel: ChannelCompleteness, proofs: Sequence[
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("", no_wrap=True)
     for heading in _ID_HEADINGS[hidden:]:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     for heading in ("from", "to", "span", "proved, last"):
         table.add_column(heading, no_wrap=heading != "proved, last")
     spans: list[Interval | ProvedInterval] = [*proofs, *channel.holes]
