@@ -14,11 +14,10 @@ import pytest
 
 from ragd.alerts import Alert, Kind, Notice, Severity
 from ragd.errors import ExitCode
-from ragd.sandbox.client import SandboxThread
 from ragd.sandbox.entities import OverwriteTarget
 from ragd.store import Store
 from ragd.store.alerts import A_ROUND, STALE_SECONDS, AlertStore, StoredAlert
-from tests.processes import Place, Process, environment, furnish, running, until
+from tests.processes import Place, Process, environment, running, until
 from tests.receivers import SECRET, free_port, http_receiver
 from tests.test_backup import ragdctl
 
@@ -37,12 +36,6 @@ def outbox(tmp_path: Path) -> Iterator[AlertStore]:
     store = Store.open(tmp_path / "ragd.sqlite3")
     yield store.alerts
     store.close()
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with SandboxThread() as sandbox:
-        yield furnish(sandbox)
 
 
 @pytest.fixture

@@ -14,15 +14,12 @@ from typing import Any
 import pytest
 
 from ragd.heartbeat import Heartbeat, write_heartbeat
-from ragd.sandbox.client import SandboxThread
 from ragd.sandbox.entities import OverwriteTarget
 from ragd.store import Store
 from tests.processes import (
     Place,
     Process,
     assert_complete,
-    environment,
-    furnish,
     running,
     settings_of,
     stored_messages,
@@ -33,17 +30,6 @@ from tests.toytree import ROOT
 
 VIEW_CHANNEL = 1 << 10
 READ_MESSAGE_HISTORY = 1 << 16
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with SandboxThread() as sandbox:
-        yield furnish(sandbox)
-
-
-@pytest.fixture
-def variables(place: Place, short_path: Path) -> dict[str, str]:
-    return environment(place.sandbox, short_path)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -32,13 +31,12 @@ from ragd.backup import (
     verify_backup,
 )
 from ragd.errors import ConfigError, DamagedError, ExitCode, RagdError, TransientError, UnavailableError
-from ragd.sandbox.client import SandboxThread
 from ragd.store import Store
 from ragd.store.database import DamagedDatabaseError
 from ragd.store.events import Posted
 from ragd.store.migrations import MIGRATIONS
 from tests.damage import fill, flip_bit, flip_page
-from tests.processes import Place, Process, assert_complete, environment, furnish, running, stored_messages
+from tests.processes import Place, Process, assert_complete, running, stored_messages
 from tests.store.factories import at, message
 from tests.toytree import ROOT
 
@@ -370,17 +368,6 @@ def test_a_backup_that_is_no_good_is_refused_and_nothing_touched(
 
 
 # With capture
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with SandboxThread() as sandbox:
-        yield furnish(sandbox)
-
-
-@pytest.fixture
-def variables(place: Place, short_path: Path) -> dict[str, str]:
-    return environment(place.sandbox, short_path)
 
 
 def test_restored_and_started_it_is_complete_again(place: Place, variables: dict[str, str], short_path: Path) -> None:

@@ -5,20 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from ragd.sandbox.client import SandboxThread
 from ragd.sandbox.entities import OverwriteTarget
 from ragd.store import Store
 from tests.processes import (
     Place,
     Process,
     assert_complete,
-    environment,
-    furnish,
     running,
     stored_messages,
     until,
@@ -26,23 +20,6 @@ from tests.processes import (
 
 VIEW_CHANNEL = 1 << 10
 READ_MESSAGE_HISTORY = 1 << 16
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with SandboxThread() as sandbox:
-        yield furnish(sandbox)
-
-
-@pytest.fixture
-def variables(place: Place, short_path: Path) -> dict[str, str]:
-    return environment(place.sandbox, short_path)
-
-
-@pytest.fixture
-def capture(variables: dict[str, str]) -> Iterator[Process]:
-    with running("capture", variables) as process:
-        yield process
 
 
 def database(process: Process) -> Path:

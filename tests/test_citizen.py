@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ ADD_REACTIONS = 1 << 6
 
 GUARD_OFTEN = {"RAGD_DEAF_SECONDS": "4"}
 """A comparison with Discord every second."""
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with SandboxThread() as sandbox:
-        yield furnish(sandbox)
 
 
 def answers(place: Place) -> dict[str, int]:

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import apsw
-import pytest
 
-from ragd.sandbox.client import SandboxThread
 from ragd.sandbox.entities import ChannelType
 from ragd.store import Store
 from ragd.text import searchable_text
 from tests.kinds import PARTY, RICH, THUMB, change_some, command_used, play
-from tests.processes import Place, Process, assert_complete, environment, furnish, running, until
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with SandboxThread() as sandbox:
-        yield furnish(sandbox)
-
-
-@pytest.fixture
-def variables(place: Place, short_path: Path) -> dict[str, str]:
-    return environment(place.sandbox, short_path)
+from tests.processes import Place, Process, assert_complete, running, until
 
 
 def read(process: Process, query: str, *parameters: object) -> list[dict[str, Any]]:

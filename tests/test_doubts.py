@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ragd.sandbox.client import SandboxThread
 from ragd.store.events import Event, SessionBroken
 from tests.bot.bots import make_bot
-from tests.processes import Place, assert_complete, environment, furnish, running
+from tests.processes import Place, assert_complete, running
 
 UNKNOWN_STICKER = {"sticker_items": [{"id": "5", "name": "wave"}]}
 """Without `format_type`, which discord.py takes for granted."""
 
 
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with SandboxThread() as sandbox:
-        yield furnish(sandbox)
-
-
-def test_a_message_that_cannot_be_read_is_kept_live_and_from_history(place: Place, short_path: Path) -> None:
-    variables = environment(place.sandbox, short_path)
+def test_a_message_that_cannot_be_read_is_kept_live_and_from_history(place: Place, variables: dict[str, str]) -> None:
     control, channel, member = place.control, place.channel_id, place.member_id
     before = control.post(channel, member, "before ragd ran", **UNKNOWN_STICKER)
     with running("capture", variables) as capture:

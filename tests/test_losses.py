@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from ragd.sandbox.client import SandboxThread
 from ragd.sandbox.entities import ChannelType, OverwriteTarget
-from tests.processes import Place, Process, assert_complete, environment, furnish, running, until
+from tests.processes import Place, Process, assert_complete, running, until
 from tests.reaching import complete, connected, holes, look, row, texts, until_texts
 
 VIEW_CHANNEL = 1 << 10
 PRIVATE = 12
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with SandboxThread() as sandbox:
-        yield furnish(sandbox)
-
-
-@pytest.fixture
-def variables(place: Place, short_path: Path) -> dict[str, str]:
-    return environment(place.sandbox, short_path)
 
 
 @pytest.fixture

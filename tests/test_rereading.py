@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ragd.sandbox.client import SandboxThread
-from tests.processes import Place, assert_complete, environment, furnish, running, until
+from tests.processes import Place, assert_complete, environment, running, until
 from tests.reaching import connected, until_texts
 
 OFTEN = {"RAGD_RECONCILE_MINUTES": "0.02"}
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with SandboxThread() as sandbox:
-        yield furnish(sandbox)
 
 
 @pytest.fixture

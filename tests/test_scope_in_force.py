@@ -13,21 +13,9 @@ from typing import Any
 import pytest
 
 from ragd.applied import read_applied
-from ragd.sandbox.client import SandboxThread
 from ragd.sandbox.entities import ChannelType
-from tests.processes import Place, Process, assert_complete, environment, furnish, running, until
+from tests.processes import Place, Process, assert_complete, running, until
 from tests.reaching import complete, connected, holes, look, row, texts, until_texts
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with SandboxThread() as sandbox:
-        yield furnish(sandbox)
-
-
-@pytest.fixture
-def variables(place: Place, short_path: Path) -> dict[str, str]:
-    return environment(place.sandbox, short_path)
 
 
 @pytest.fixture

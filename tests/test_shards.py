@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from ragd.bot.commands.registration import Registration
-from ragd.sandbox.client import SandboxThread
 from ragd.store import Store
 from ragd.store.coverage import ProvedInterval
 from tests.bot.bots import make_bot
-from tests.processes import Place, Process, environment, furnish, running, stored_messages, truth, until
+from tests.processes import Place, Process, environment, running, stored_messages, truth, until
 
 COUNT = 2
 
@@ -40,12 +39,6 @@ class Room:
             return store.coverage.proofs(self.channel_id)
         finally:
             store.close()
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with SandboxThread() as sandbox:
-        yield furnish(sandbox)
 
 
 @pytest.fixture

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from ragd.sandbox.client import SandboxThread
 from ragd.sandbox.entities import ChannelType
-from tests.processes import Place, Process, assert_complete, environment, furnish, running, until
+from tests.processes import Place, Process, assert_complete, running, until
 from tests.reaching import complete, connected, row, texts, until_texts
 
 MANAGE_THREADS = 1 << 34
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with SandboxThread() as sandbox:
-        yield furnish(sandbox)
-
-
-@pytest.fixture
-def variables(place: Place, short_path: Path) -> dict[str, str]:
-    return environment(place.sandbox, short_path)
 
 
 @pytest.fixture

@@ -8,18 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ragd.sandbox.client import SandboxThread
 from ragd.store import Store
-from tests.processes import Place, environment, furnish
+from tests.processes import Place, environment
 from tests.tree.tree import INTERVALS, Tree
 
 pytestmark = pytest.mark.tree
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with SandboxThread() as sandbox:
-        yield furnish(sandbox)
 
 
 @pytest.fixture
