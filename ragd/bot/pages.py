@@ -11,7 +11,8 @@ import discord
 from ragd.auditing import Place
 from ragd.bot.normalise import MessageChannel, can_read
 from ragd.bot.reading import page_of, read_rows
-from ragd.errors import ConfigError, UnavailableError
+from ragd.bot.requests import TokenRefusedError
+from ragd.errors import UnavailableError
 from ragd.store.events import PageRead
 
 Result = TypeVar("Result")
@@ -32,8 +33,8 @@ class GoneChannelError(Exception):
 async def guarded(asking: Awaitable[Result]) -> Result:
     """Await an answer of Discord's; discord.py has tried five times before it raises a server's error.
 
-    Raises ConfigError for a refused token, AuditFailed when Discord does not answer, and as they are the errors that
-    are about the thing asked for: Forbidden, NotFound, InvalidData.
+    Raises TokenRefusedError, AuditFailed when Discord does not answer, and as they are the errors that are about the
+    thing asked for: Forbidden, NotFound, InvalidData.
     """
     try:
         return await asking
@@ -41,8 +42,7 @@ async def guarded(asking: Awaitable[Result]) -> Result:
         raise
     except (discord.HTTPException, aiohttp.ClientError, TimeoutError, OSError) as error:
         if isinstance(error, discord.HTTPException) and error.status == 401:
-            hint = "copy the token anew from the developer portal, page Bot"
-            raise ConfigError("Discord refuses DISCORD_BOT_TOKEN", hint=hint) from None
+            raise TokenRefusedError from None
         raise AuditFailed(f"Discord does not answer ({_name(error)})") from error
 
 
