@@ -19,7 +19,7 @@ from ragd.store.exports import ExportStore
 from ragd.store.figures import FigureStore
 from ragd.store.health import HealthStore
 from ragd.store.ingest import Ingest
-from ragd.store.migrations import migrate
+from ragd.store.migrations import migrate, require_schema
 from ragd.store.models import Channel
 from ragd.store.purge import PurgeStore
 from ragd.store.refusals import RefusalStore
@@ -89,8 +89,19 @@ class Store(Queries):
 
     @classmethod
     def open_read_only(cls, path: Path) -> Store:
-        """Open for reading. Raises UnavailableError when there is nothing to read."""
-        return cls(open_database(path, read_only=True))
+        """Open for reading.
+
+        Raises UnavailableError when there is nothing to read, or no whole schema yet, and ConfigError for the
+        database of a newer ragd.
+        """
+        database = open_database(path, read_only=True)
+        try:
+            with translated_errors(path):
+                require_schema(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
 
     def ingest(self, *, index_bots: bool = False) -> Ingest:
         """The writer of messages and coverage: capture has one, so has an import. `index_bots`: see SearchPolicy."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from playhouse.apsw_ext import APSWDatabase
 
-from ragd.errors import ConfigError
+from ragd.errors import ConfigError, UnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,15 +226,34 @@ def migrate(database: APSWDatabase) -> int:
     database.execute_sql(
         "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER)"
     )
-    newest = MIGRATIONS[-1].number
-    if applied_number(database) > newest:
-        raise ConfigError(
-            f"the database has migration {applied_number(database)}, this ragd knows {newest}",
-            hint="it was written by a newer ragd: upgrade, or restore an older backup",
-        )
+    _refuse_newer(applied_number(database))
     for migration in MIGRATIONS:
         _apply(database, migration)
-    return newest
+    return MIGRATIONS[-1].number
+
+
+def require_schema(database: APSWDatabase) -> None:
+    """Refuse to read a database whose tables are not those that this ragd knows.
+
+    Raises UnavailableError for one that a writer is only just making or bringing up to date, ConfigError for one
+    that a newer ragd wrote.
+    """
+    made = database.table_exists("migration")
+    number, newest = applied_number(database) if made else 0, MIGRATIONS[-1].number
+    if number < newest:
+        raise UnavailableError(
+            f"the database is being made or upgraded: migration {number} of {newest}",
+            hint="try again in a moment, while ragd runs",
+        )
+    _refuse_newer(number)
+
+
+def _refuse_newer(number: int) -> None:
+    if number > MIGRATIONS[-1].number:
+        raise ConfigError(
+            f"the database has migration {number}, this ragd knows {MIGRATIONS[-1].number}",
+            hint="it was written by a newer ragd: upgrade, or restore an older backup",
+        )
 
 
 def applied_number(database: APSWDatabase) -> int:

@@ -50,6 +50,27 @@ def test_a_database_of_a_newer_ragd_is_refused(path: Path) -> None:
         Store.open(path)
 
 
+def test_a_reader_waits_for_the_whole_schema(tmp_path: Path) -> None:
+    path = tmp_path / "ragd.sqlite3"
+    open_database(path).close()
+    with pytest.raises(UnavailableError, match=f"migration 0 of {len(MIGRATIONS)}"):
+        Store.open_read_only(path)
+    Store.open(path).close()
+    connection = apsw.Connection(str(path))
+    connection.execute("DELETE FROM migration WHERE number = ?", (len(MIGRATIONS),))
+    connection.close()
+    with pytest.raises(UnavailableError, match=f"migration {len(MIGRATIONS) - 1} of {len(MIGRATIONS)}"):
+        Store.open_read_only(path)
+
+
+def test_a_reader_refuses_what_a_newer_ragd_wrote(path: Path) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute("INSERT INTO migration VALUES (99, 'from the future', 0)")
+    connection.close()
+    with pytest.raises(ConfigError, match="99"):
+        Store.open_read_only(path)
+
+
 def test_a_reader_makes_no_file(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="no database"):
         Store.open_read_only(tmp_path / "none.sqlite3")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ragd.chunking import chunk_messages
 from ragd.embedding import Embedder
+from ragd.errors import UnavailableError
 from ragd.search_client import SearchResult
 from ragd.store import Store
 from ragd.syncer import source_message
@@ -43,7 +44,7 @@ def assert_all_right(stage: Stage, tree: Tree, embedder: Embedder) -> None:
 def assert_captured(stage: Stage, tree: Tree) -> None:
     """Each message of the ledger is in the store exactly once, edits and deletes applied, and no hole is open."""
     path = tree.settings.database_path
-    tree.wait(path.exists, "a database")
+    tree.wait(lambda: is_readable(path), "a database with its tables")
     ledger, unreadable = stage.place.ledger(), stage.unreadable()
     wanted = {key for key, entry in ledger.messages.items() if entry.channel_id not in unreadable}
     tree.wait(lambda: stored_messages(path).keys() == wanted, "store and ledger hold the same messages")
@@ -55,6 +56,15 @@ def assert_captured(stage: Stage, tree: Tree) -> None:
     assert {row[0]: row[1] for row in rows} == {key: ledger.messages[key].author_id for key in wanted}
     assert {row[0] for row in rows if row[2]} == edited
     assert tombstones <= ledger.deleted
+
+
+def is_readable(path: Path) -> bool:
+    """Whether the processes that make the database have got as far as its schema."""
+    try:
+        Store.open_read_only(path).close()
+    except UnavailableError:
+        return False
+    return True
 
 
 def assert_chunked(path: Path, embedder: Embedder) -> None:
