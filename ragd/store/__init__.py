@@ -16,9 +16,11 @@ from ragd.store.events import ChannelRow
 from ragd.store.figures import FigureStore
 from ragd.store.health import HealthStore
 from ragd.store.ingest import Ingest
+from ragd.store.lookup import Lookup
 from ragd.store.migrations import migrate
 from ragd.store.models import Channel
 from ragd.store.vectors import VectorStore
+from ragd.store.words import WordIndex
 
 __all__ = ["ChunkStore", "Counts", "Hole", "Ingest", "Store", "VectorStore"]
 
@@ -60,6 +62,8 @@ class Store(Queries):
         self.figures = FigureStore(database)
         self.health = HealthStore(database)
         self.canary = CanaryStore(database)
+        self.words = WordIndex(database)
+        self.lookup = Lookup(database)
 
     @classmethod
     def open(cls, path: Path, *, durability: Durability = "NORMAL", busy_seconds: float = BUSY_SECONDS) -> Store:

@@ -28,6 +28,7 @@ from ragd.store.events import (
     ThreadsListed,
 )
 from ragd.store.models import Channel, Guild
+from ragd.store.words import WordIndex
 from ragd.text import is_chunkable
 
 _TOMBSTONE_SLICE = 5_000
@@ -105,9 +106,11 @@ class _Batch(Queries):
 
     def run(self, events: Sequence[Event]) -> None:
         (self._change,) = self._one("SELECT value FROM counter WHERE name = 'message_change'")
+        before = self._change
         for kind, run in groupby(events, type):
             self._handlers[kind](list(run))
         self._extend_live()
+        WordIndex(self._database).follow(before)
         self._execute("UPDATE counter SET value = ? WHERE name = 'message_change'", self._change)
 
     def _next_change(self) -> int:
