@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from ragd.terms import HAS, trimmed
 
-MOST_WORDS = 24
+MOST_WORDS = 64
 """Of more, a pasted page, the first count for search by words; meaning is asked with the whole text."""
 
 MOST_PHRASES = 8
@@ -155,4 +155,7 @@ def _whole(year: int | None, month: int | None, day: int | None) -> tuple[float,
 
 def _first_of(values: list[str], most: int) -> list[str]:
     """The first different ones, case aside."""
-    return list({value.casefold(): value for value in reversed(values)}.values())[::-1][:most]
+    different: dict[str, str] = {}
+    for value in values:
+        different.setdefault(value.casefold(), value)
+    return list(different.values())[:most]

@@ -6,7 +6,7 @@ over the rankings it is in. Ranks, not scores, because a cosine and a BM25 have 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 K = 60
@@ -41,8 +41,15 @@ class Fusion:
         """Candidates by message."""
 
     def add_by_meaning(self, place: int, ids: Sequence[int], cosine: float) -> None:
-        """The next best chunk; one that shows what a better one shows already says nothing new."""
-        if not ids or self._same(ids) is not None:
+        """The next best chunk; one that shows what a better one shows is no passage of its own.
+
+        If it shows all of that and more, it is shown in its place: a reply tells more than the question it is near to.
+        """
+        if not ids:
+            return
+        if (same := self._same(ids)) is not None:
+            if set(ids) > set(same.ids):
+                self._widen(same, place, ids)
             return
         candidate = self._add(Candidate(place, tuple(ids), cosine=cosine))
         candidate.meaning_rank = sum(other.meaning_rank is not None for other in self._found) + 1
@@ -50,10 +57,15 @@ class Fusion:
     def add_by_words(self, place: int, ids: Sequence[int], message_id: int, match: float, cosine: float | None) -> None:
         """The next best message, with a passage to show it in if none that is here does."""
         holders = self._with.get(message_id)
-        candidate = holders[0] if holders else (self._same(ids) or self._add(Candidate(place, tuple(ids), cosine)))
+        candidate = holders[0] if holders else self._add(Candidate(place, tuple(ids), cosine))
         candidate.hits[message_id] = match
         if candidate.word_rank is None:
             candidate.word_rank = sum(other.word_rank is not None for other in self._found) + 1
+
+    def _widen(self, candidate: Candidate, place: int, ids: Sequence[int]) -> None:
+        for one in set(ids).difference(candidate.ids):
+            self._with.setdefault(one, []).append(candidate)
+        candidate.place, candidate.ids = place, tuple(ids)
 
     def _same(self, ids: Sequence[int]) -> Candidate | None:
         met = {id(other): other for one in ids for other in self._with.get(one, ())}
@@ -66,8 +78,13 @@ class Fusion:
         return candidate
 
     def ranked(self, word_weight: float) -> list[Candidate]:
-        """Best first; of equals the one that is nearer in meaning, then the newer one."""
-        return sorted(self._found, key=lambda one: (-one.score(word_weight), -(one.cosine or 0.0), -max(one.ids)))
+        """Best first; of equals the one that is nearer in meaning, then the newer one.
+
+        What overlaps a better one is left out: words may have added what meaning showed in part.
+        """
+        order = sorted(self._found, key=lambda one: (-one.score(word_weight), -(one.cosine or 0.0), -max(one.ids)))
+        shown = Fusion()
+        return [shown._add(one) for one in order if shown._same(one.ids) is None]
 
 
 def overlap(one: Collection[int], other: Collection[int]) -> float:
@@ -75,12 +92,11 @@ def overlap(one: Collection[int], other: Collection[int]) -> float:
     return len(set(one) & set(other)) / min(len(one), len(other))
 
 
-def best_message(candidate: Candidate, texts: Mapping[int, str], asked: Iterable[str]) -> int:
+def best_message(candidate: Candidate, shares: Mapping[int, float]) -> int:
     """The message of a passage to show first: the one that words found best, else the one with most of what is asked.
 
-    `texts` are the words of each message of it, `asked` those of the question, in lower case.
+    `shares` says how much of that each message has.
     """
     if candidate.hits:
         return max(candidate.hits, key=lambda one: (candidate.hits[one], -one))
-    wanted = {word for word in asked if len(word) > 2}
-    return max(candidate.ids, key=lambda one: (len(wanted.intersection(texts[one].split())), -one))
+    return max(candidate.ids, key=lambda one: (shares[one], -one))

@@ -13,10 +13,11 @@ from ragd.fusion import Candidate, Fusion, best_message
 from ragd.index import VectorIndex
 from ragd.snowflake import from_unix_seconds, to_unix_seconds
 from ragd.store import Store
+from ragd.store.glance import Glance
 from ragd.store.lookup import Term
 from ragd.store.scope import Filter
 from ragd.store.vectors import Passage, PassageMessage
-from ragd.terms import words_of
+from ragd.terms import STOP_WORDS
 from ragd.text import searchable_text
 
 MAX_LIMIT = 50
@@ -29,14 +30,19 @@ CHUNKS = 60
 
 WORD_HITS = 100
 
-WORD_WEIGHT = 1.0
+WORD_WEIGHT = 0.8
 """Of the ranking by words in the fusion, against 1 for meaning. See benchmarks/retrieval.py."""
 
-NOISE = 0.25
-"""Below this cosine a passage is about something else. See benchmarks/retrieval.py."""
+NEAR, FAIR = 0.38, 0.25
+"""A cosine of `NEAR` alone, or half of what is asked by weight in one message, or a `FAIR` cosine and a quarter of the
+weight: without a passage of which that is true, nothing was found. See benchmarks/retrieval.py for where noise begins.
+Beside such a passage others are shown that are not worse than fair in both."""
+
+MOST, SOME = 0.5, 0.25
+JUDGED = 40
+"""Candidates that are looked at once more, best first."""
 
 NEIGHBOURS = 2
-_COUNTED = 1000
 _OVERFETCH = 3
 """Chunks asked for per result: strategies overlap, and a passage may have lost its messages since it was indexed."""
 
@@ -78,6 +84,7 @@ class Search:
         self._store = store
         self._vectors = store.vectors
         self._lookup = store.lookup
+        self._glance = Glance()
         self._embedder = embedder
         self._indexes = indexes
 
@@ -92,7 +99,7 @@ class Search:
             wanted = self._filter(query, asked)
         except NobodyError as error:
             return Findings([], str(error), asked.remarks, Filter(query.channel_ids))
-        terms = [self._lookup.term(word) for word in [*asked.words, *_words_of_phrases(asked)]]
+        terms = self._terms(asked)
         limit = max(1, min(query.limit, MAX_LIMIT))
         results = self._results(asked, terms, wanted, limit)
         why = "" if results else self._why(asked, terms, wanted)
@@ -107,6 +114,11 @@ class Search:
             allowed = self._vectors.canary_chunks(strategy)
             near += [chunk_id for chunk_id, _ in index.search(vector, _OVERFETCH, allowed)]
         return self._vectors.canaries_in(near)
+
+    def _terms(self, asked: Wanted) -> list[Term]:
+        words = [*asked.words, *(word for phrase in asked.phrases for word in phrase.split())]
+        telling = [word for word in words if word.casefold() not in STOP_WORDS]
+        return [self._lookup.term(word) for word in telling or words]
 
     # What may be found
 
@@ -148,15 +160,29 @@ class Search:
     def _results(self, asked: Wanted, terms: Sequence[Term], wanted: Filter, limit: int) -> list[SearchResult]:
         vector = self._embedder.embed_query(asked.text) if self._embedder is not None and asked.text else None
         allowed = self._allowed(wanted)
-        hits = self._lookup.ranked(terms, wanted, max(WORD_HITS, 2 * limit))
+        deep = max(WORD_HITS, 2 * limit)
+        hits = self._lookup.ranked(terms, wanted, deep) if terms else self._lookup.newest(wanted, deep)
         fetch = max(CHUNKS, limit * _OVERFETCH)
         while True:
             near, exhausted = self._nearest(vector, fetch, allowed)
             fused, passages = self._fuse(near, hits, vector, allowed)
-            kept = [one for one in fused.ranked(WORD_WEIGHT) if is_signal(one)]
-            if exhausted or len(kept) >= limit or (near and near[-1][1] < NOISE):
-                return [self._cite(one, passages[one.place], asked) for one in kept[:limit]]
+            ranked = fused.ranked(WORD_WEIGHT)[: max(JUDGED, limit)]
+            if exhausted or len(ranked) >= limit or (near and near[-1][1] < FAIR):
+                break
             fetch *= 4
+        shares = self._shares([passages[one.place] for one in ranked], terms)
+        kept = self._worth_showing(ranked, shares)[:limit]
+        return [self._cite(one, passages[one.place], shares) for one in kept]
+
+    def _worth_showing(self, ranked: Sequence[Candidate], shares: Mapping[int, float]) -> list[Candidate]:
+        return above_noise(ranked, shares)
+
+    def _shares(self, passages: Sequence[Passage], terms: Sequence[Term]) -> dict[int, float]:
+        """How much of what is asked each message has."""
+        texts = {one.id: searchable_text(one.content, one.extra) for passage in passages for one in passage.messages}
+        if not terms:
+            return dict.fromkeys(texts, 1.0)  # only filters were asked for: what passes is what was meant
+        return self._glance.shares(texts, terms, self._lookup.weights(terms))
 
     def _allowed(self, wanted: Filter) -> dict[str, list[int] | None]:
         if wanted.is_empty:
@@ -222,10 +248,8 @@ class Search:
 
     # Showing
 
-    def _cite(self, candidate: Candidate, passage: Passage, asked: Wanted) -> SearchResult:
-        lines = {message.id: searchable_text(message.content, message.extra) for message in passage.messages}
-        texts = {message_id: " ".join(words_of(line)) for message_id, line in lines.items()}
-        best = best_message(candidate, texts, words_of(asked.text))
+    def _cite(self, candidate: Candidate, passage: Passage, shares: Mapping[int, float]) -> SearchResult:
+        best = best_message(candidate, shares)
         alone = len(passage.messages) == 1
         before, after = self._vectors.neighbours(passage.channel_id, best, NEIGHBOURS) if alone else ([], [])
         return _result(candidate, passage, best, [_line(one) for one in before], [_line(one) for one in after])
@@ -256,17 +280,23 @@ class Search:
         return "nothing is near enough in meaning"
 
 
-def is_signal(candidate: Candidate) -> bool:
-    """Whether a passage is about what was asked, rather than the least far of what is not."""
-    return bool(candidate.hits) or (candidate.cosine or 0.0) >= NOISE
+def above_noise(ranked: Sequence[Candidate], shares: Mapping[int, float]) -> list[Candidate]:
+    """Those to show; none when not one is about what was asked rather than the least far of what is not."""
+
+    def share(one: Candidate) -> float:
+        return max(shares[message_id] for message_id in one.ids)
+
+    def is_signal(one: Candidate) -> bool:
+        cosine = one.cosine or 0.0
+        return cosine >= NEAR or share(one) >= MOST or (cosine >= FAIR and share(one) >= SOME)
+
+    if not any(map(is_signal, ranked)):
+        return []
+    return [one for one in ranked if (one.cosine or 0.0) >= FAIR or share(one) >= SOME]
 
 
 def _listed(words: Sequence[str]) -> str:
     return " or ".join(repr(word) for word in words[:3])
-
-
-def _words_of_phrases(asked: Wanted) -> list[str]:
-    return [word for phrase in asked.phrases for word in phrase.split()]
 
 
 def _ids(passage: Passage) -> list[int]:

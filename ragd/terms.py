@@ -35,6 +35,17 @@ _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _PLAIN = re.compile(r"[^\W\d_](?:[^\W\d_A-Z]|['’](?=\w))*|[^\W\d_a-z]{1,5}s?|\d{1,2}")
 """A word as prose has it, or an abbreviation; nothing of it is code."""
 _EDGES = re.compile(r"^[\s.,;:!?()\[\]{}\"“”„'’`*~<>|…-]+|[\s.,;:!?()\[\]{}\"“”„'’`*~<>|…-]+$")
+_STOP = """
+a about again all also am an and any are as at be been being but by can can't could did do does doing don't
+for from had has have having he her here his how i i'm i've if in into is it it's its just may me might more
+most must my no not of off on only or other our out over own same shall she should so some such than that
+that's the their them then there these they this those to too under up very was we were what when where
+which while who whom why will with would you your
+"""
+STOP_WORDS = frozenset(_STOP.split())
+"""English words that tell nothing of what is asked; they count when nothing else is asked. In other languages, how many
+messages have a word tells the same."""
+
 _LINK = re.compile(r"https?://\S")
 _CODE = re.compile(r"`[^`]")
 _IMAGE_NAME = re.compile(r"\.(?:png|jpe?g|gif|webp|avif|bmp|svg|heic)$", re.IGNORECASE)

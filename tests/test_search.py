@@ -73,8 +73,8 @@ def test_the_passage_that_answers_comes_first_with_its_citation(world: World) ->
 
 
 def test_both_strategies_give_one_passage_once(world: World) -> None:
-    passages = world.best("bread for the party", limit=10)
-    assert len(passages) == len(set(passages)) == 3
+    assert len(world.best("bread for the party", limit=10)) == 1
+    assert len(world.best("bread gauge train", limit=10)) == 3
 
 
 def test_few_changes_are_no_reason_to_write_a_snapshot_for_an_hour(world: World, tmp_path: Path) -> None:

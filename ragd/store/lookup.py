@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+
+from playhouse.apsw_ext import APSWDatabase
 
 from ragd.store.database import Queries
 from ragd.store.scope import Filter, Matches, of_messages, reach
 from ragd.store.words import TO_FILL
 from ragd.terms import SHORTEST_TRIGRAM, has_word, is_fragment, is_unspaced, mark, quoted
 
-COMMON = 20_000
-"""A word in more messages than this costs milliseconds to rank by and says little: see `Lookup.ranked`."""
+COMMON = 10_000
+"""So many messages are ranked for a query at most, some 30 ms of work; a word in more of them says little."""
 
 NEWEST = 300
 """Of words that are all common, so many of the newest messages are ranked."""
 
+MOST_TERMS = 24
+"""Of a longer question the rarest words are looked for: more say little and cost as much."""
+
 _BEGINNINGS = 64
 """Trigrams looked at for a fragment of one or two characters: the most frequent ones that begin with it."""
+
+_TOTAL_SECONDS = 60.0
+"""Counting all messages takes a tenth of a second for a million."""
 
 _NOTHING = '"\x01\x01\x01"'
 """Matches no message: what is asked for can be in none."""
@@ -31,13 +42,13 @@ class Term:
     match: Matches
     messages: int
 
-    @property
-    def is_common(self) -> bool:
-        return self.messages > COMMON
-
 
 class Lookup(Queries):
     """Search by words. One connection, one thread; every query obeys a `Filter`."""
+
+    def __init__(self, database: APSWDatabase) -> None:
+        super().__init__(database)
+        self._total, self._total_due = 0, 0.0
 
     # Expressions
 
@@ -89,11 +100,11 @@ class Lookup(Queries):
     def ranked(self, terms: Sequence[Term], wanted: Filter, limit: int) -> list[tuple[int, float]]:
         """Ids of messages with any of the terms and how well they match (BM25, more is better), best first.
 
-        Common terms only count when there are no others; then the newest messages with all of them come first, and
-        after those the newest with any.
+        The rarest terms count, as many of them as together are in no more than COMMON messages. When not even one is
+        so rare, the newest messages with all of the terms come first, and after those the newest with any.
         """
-        known = [term for term in terms if term.messages]
-        rare = [term for term in known if not term.is_common]
+        known = sorted((term for term in terms if term.messages), key=lambda term: term.messages)[:MOST_TERMS]
+        rare = _affordable(known)
         if known and not rare:
             return self._newest(known, wanted, limit)
         scores: dict[int, float] = {}
@@ -137,25 +148,18 @@ class Lookup(Queries):
                 break
         return sorted(found.items(), key=lambda hit: (-hit[1], -hit[0]))[:limit]
 
-    def matching(self, terms: Sequence[Term], message_ids: Sequence[int]) -> dict[int, int]:
-        """How many of the terms each of these messages has."""
-        found: dict[int, int] = {}
-        for term in terms:
-            for message_id in self._with(term, message_ids):
-                found[message_id] = found.get(message_id, 0) + 1
-        return found
+    def newest(self, wanted: Filter, limit: int) -> list[tuple[int, float]]:
+        """The newest messages that pass, for a query that says nothing but what they must fulfil."""
+        where, parameters = of_messages(wanted)
+        rows = self._all(f"SELECT m.id FROM message m WHERE {where} ORDER BY m.id DESC LIMIT ?", *parameters, limit)
+        return [(row[0], 1.0) for row in rows]
 
-    def _with(self, term: Term, message_ids: Sequence[int]) -> set[int]:
-        tables = (("message_word", term.match.words), ("message_trigram", term.match.fragments))
-        marks = ",".join("?" * len(message_ids))
-        return {
-            row[0]
-            for table, match in tables
-            if match and message_ids
-            for row in self._all(
-                f"SELECT rowid FROM {table} WHERE {table} MATCH ? AND rowid IN ({marks})", match, *message_ids
-            )
-        }
+    def weights(self, terms: Sequence[Term]) -> list[float]:
+        """How much each term tells: the logarithm of how rare it is (BM25's)."""
+        if time.monotonic() >= self._total_due:
+            self._total = int(self._one("SELECT count(*) FROM message_word_docsize")[0])
+            self._total_due = time.monotonic() + _TOTAL_SECONDS
+        return [math.log(1 + (max(self._total - term.messages, 0) + 0.5) / (term.messages + 0.5)) for term in terms]
 
     # Reasons
 
@@ -195,6 +199,12 @@ class Lookup(Queries):
     def to_fill(self) -> bool:
         """Whether stored messages may still be missing from the indexes of words."""
         return bool(self._all("SELECT 1 FROM counter WHERE name = ? AND value > 0", TO_FILL))
+
+
+def _affordable(terms: Sequence[Term]) -> list[Term]:
+    """Of terms, the rarest first, those that together are in no more than COMMON messages."""
+    sums = accumulate(term.messages for term in terms)
+    return [term for term, messages in zip(terms, sums, strict=True) if messages <= COMMON]
 
 
 def _any_of(terms: Sequence[Term], table: str, joint: str = " OR ") -> str:

@@ -20,6 +20,9 @@ WORDS_VERSION = 1
 """Raise it when `searchable_text`, `fragments` or `marks` would say otherwise of a stored message: then all of them are
 indexed anew."""
 
+WORD_TOKENIZER = "porter unicode61 remove_diacritics 2"
+"""English words by their stem, others as they are written, accents aside; as migration 5 has it."""
+
 TO_FILL = "words_to_fill"
 """Counter: stored messages with an id below it may be missing from the indexes; 0 when none is."""
 
