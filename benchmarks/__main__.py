@@ -18,7 +18,7 @@ from benchmarks.report import describe_run, write_block
 from benchmarks.stage import load_average
 from benchmarks.tables import Table
 
-TOPICS = ("gateway", "backfill", "sync", "latency", "queries", "memory", "recovery")
+TOPICS = ("gateway", "backfill", "sync", "latency", "queries", "retrieval", "memory", "recovery")
 
 
 def measure(topic: str, quick: bool) -> list[Table]:

@@ -172,7 +172,8 @@ class Search:
             fetch *= 4
         shares = self._shares([passages[one.place] for one in ranked], terms)
         kept = self._worth_showing(ranked, shares)[:limit]
-        return [self._cite(one, passages[one.place], shares) for one in kept]
+        around = 0 if wanted.excluded else NEIGHBOURS  # they might have what must not be there
+        return [self._cite(one, passages[one.place], shares, around) for one in kept]
 
     def _worth_showing(self, ranked: Sequence[Candidate], shares: Mapping[int, float]) -> list[Candidate]:
         return above_noise(ranked, shares)
@@ -248,10 +249,10 @@ class Search:
 
     # Showing
 
-    def _cite(self, candidate: Candidate, passage: Passage, shares: Mapping[int, float]) -> SearchResult:
+    def _cite(self, candidate: Candidate, passage: Passage, shares: Mapping[int, float], around: int) -> SearchResult:
         best = best_message(candidate, shares)
         alone = len(passage.messages) == 1
-        before, after = self._vectors.neighbours(passage.channel_id, best, NEIGHBOURS) if alone else ([], [])
+        before, after = self._vectors.neighbours(passage.channel_id, best, around) if alone else ([], [])
         return _result(candidate, passage, best, [_line(one) for one in before], [_line(one) for one in after])
 
     # Reasons
@@ -273,7 +274,8 @@ class Search:
         if not self._lookup.passing(wanted.without_words(), 1):
             return "no message passes the filters"
         if wanted.is_wish and (outside := self._results(asked, terms, reach, MAX_LIMIT)):
-            return f"the filters leave out {len(outside)}{'+' if len(outside) == MAX_LIMIT else ''} passages"
+            many = f"{len(outside)}{' or more' if len(outside) == MAX_LIMIT else ''}"
+            return f"the filters leave out {many} {'passage' if len(outside) == 1 else 'passages'}"
         missing = [term.text for term in terms if not self._lookup.ranked([term], reach, 1)]
         if missing and len(missing) == len(terms):
             return f"nothing is near enough in meaning, and no message has {_listed(missing)}"
