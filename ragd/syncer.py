@@ -159,7 +159,7 @@ class Syncer:
             "embedded": self._embedded,
             "steps": self._steps,
             "failed_steps": self._failed_steps,
-            "words_waiting": self._words_waiting,
+            "words_waiting": self._words_waiting or None,
             "full_pass_at": self._full_pass_at,
             "next_full_pass_at": self._next_full_pass_at(),
             **{f"chunks_{strategy}": count for strategy, count in self._chunks_of.items()},
