@@ -19,6 +19,7 @@ from ragd.store.exports import ExportStore
 from ragd.store.figures import FigureStore
 from ragd.store.health import HealthStore
 from ragd.store.ingest import Ingest
+from ragd.store.lookup import Lookup
 from ragd.store.migrations import migrate, require_schema
 from ragd.store.models import Channel
 from ragd.store.purge import PurgeStore
@@ -26,6 +27,7 @@ from ragd.store.refusals import RefusalStore
 from ragd.store.standing import StandingStore
 from ragd.store.traces import TraceStore
 from ragd.store.vectors import VectorStore
+from ragd.store.words import WordIndex
 
 __all__ = ["ChunkStore", "Counts", "Hole", "Ingest", "Store", "VectorStore"]
 
@@ -75,6 +77,8 @@ class Store(Queries):
         self.traces = TraceStore(database)
         self.standing = StandingStore(database)
         self.purge = PurgeStore(database)
+        self.words = WordIndex(database)
+        self.lookup = Lookup(database)
 
     @classmethod
     def open(cls, path: Path, *, durability: Durability = "NORMAL", busy_seconds: float = BUSY_SECONDS) -> Store:
@@ -103,9 +107,9 @@ class Store(Queries):
             raise
         return cls(database)
 
-    def ingest(self, *, index_bots: bool = False) -> Ingest:
-        """The writer of messages and coverage: capture has one, so has an import. `index_bots`: see SearchPolicy."""
-        return Ingest(self._database, index_bots=index_bots)
+    def ingest(self, *, index_bots: bool = False, command_prefix: str = "") -> Ingest:
+        """The writer of messages and coverage: capture has one, so has an import. For the rest see SearchPolicy."""
+        return Ingest(self._database, index_bots=index_bots, command_prefix=command_prefix)
 
     def close(self) -> None:
         """Close this thread's connection."""
