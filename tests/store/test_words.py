@@ -108,6 +108,8 @@ def test_a_thread_goes_with_its_channel(store: Store) -> None:
     (first,) = post(store, "secret", channel_id=THREAD)
     assert found(store, "secret", wanted=Filter(in_thread=True)) == [first]
     store._execute("UPDATE channel SET excluded = 1 WHERE id = ?", OTHER)
+    assert found(store, "secret") == [first], "whether a thread is left out stands in its own row"
+    store._execute("UPDATE channel SET excluded = 0, readable = 0 WHERE id = ?", OTHER)
     assert found(store, "secret") == []
 
 
