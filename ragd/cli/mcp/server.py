@@ -9,13 +9,18 @@ import signal
 from typing import Any, cast
 
 import anyio
+from anyio.abc import ObjectSendStream
+from anyio.streams.memory import MemoryObjectReceiveStream
 from mcp import MCPError, stdio_server
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.shared.message import SessionMessage
 from mcp.types import (
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
+    JSONRPCError,
+    JSONRPCResponse,
     ListToolsResult,
     PaginatedRequestParams,
     TextContent,
@@ -62,8 +67,26 @@ async def _serve(tools: Tools) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, scope.cancel)
         # typed as a file, of which only the lines are used
-        async with stdio_server(stdin=cast(Any, Lines(0))) as (incoming, outgoing):
-            await server.run(incoming, outgoing, server.create_initialization_options())
+        lines = Lines(0)
+        answers, relayed = anyio.create_memory_object_stream[SessionMessage](0)
+        async with (
+            stdio_server(stdin=cast(Any, lines)) as (incoming, outgoing),
+            outgoing,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(_relay, relayed, outgoing, lines)
+            await server.run(incoming, answers, server.create_initialization_options())
+            await answers.aclose()
+
+
+async def _relay(
+    answers: MemoryObjectReceiveStream[SessionMessage], outgoing: ObjectSendStream[SessionMessage], lines: Lines
+) -> None:
+    async with answers:
+        async for answer in answers:
+            await outgoing.send(answer)
+            if isinstance(answer.message, JSONRPCResponse | JSONRPCError):
+                lines.settle(answer.message.id)
 
 
 def make_server(tools: Tools) -> Server[dict[str, Any]]:

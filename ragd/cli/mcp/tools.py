@@ -113,8 +113,8 @@ class Tools:
 
 _SEARCH = (
     "Search what was said in the Discord servers that ragd remembers, by words and by meaning at once. Gives passages"
-    " of conversations, best first, each with its text, time and a link to cite. If nothing is near enough, `results` is"
-    " empty and `why` says why."
+    " of conversations, best first, each with its text, time and a link to cite. If nothing is near enough, `results`"
+    " is empty and `why` says why."
 )
 _FETCH = (
     "Fetch one message as it reads now, with its neighbours in the channel: to read on around a result of `search`, or"
