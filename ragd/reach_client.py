@@ -1,17 +1,14 @@
 """Asks capture what a member may read now (ragd/bot/reach_server.py is the other side). JSON over its UNIX socket.
 
-The request is `{"user": ID, "guild": ID or name or null}`; the answer `{"user_id", "name", "guilds", "channels"}`, or
-`{"error", "hint"}` with HTTP status 404 for a user or guild that there is not, 503 for what may work later.
+The request is `{"user": ID, "guild": ID or name or null}`; the answer `{"channels": [ids]}`, or `{"error", "hint"}`
+with HTTP status 404 for a user or guild that there is not, 503 for what may work later.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ragd.errors import RagdError, UnavailableError, UsageError
 from ragd.unix_http import UnixConnection
@@ -22,22 +19,9 @@ REACH_SECONDS = 15.0
 _STATUS_HINT = "see `ragdctl status`"
 
 
-@dataclass(frozen=True, slots=True)
-class MemberReach:
-    """What a member may read at this moment."""
-
-    user_id: int
-    name: str
-    guilds: list[str]
-    """Names of the servers that were looked at and have this member."""
-    channels: list[int]
-    """Ids of channels and threads."""
-
-
-def ask_reach(
-    path: Path, user_id: int, guild: str | None = None, timeout_seconds: float = REACH_SECONDS
-) -> MemberReach:
-    """Ask capture at a socket; `guild` is an id or a name, None for every server that ragd and the user share.
+def ask_reach(path: Path, user_id: int, guild: str | None = None, timeout_seconds: float = REACH_SECONDS) -> list[int]:
+    """Ids of the channels and threads that a user may read; `guild` is an id or a name, None for every server that ragd
+    and the user share.
 
     Raises UsageError for who is no member and for a guild that ragd is not in, UnavailableError when nobody can tell
     now, RagdError for anything else.
@@ -47,7 +31,7 @@ def ask_reach(
     try:
         document = json.loads(body)
         if status == http.client.OK:
-            return _parse(document)
+            return [int(channel_id) for channel_id in document["channels"]]
         message, hint = str(document["error"]), str(document.get("hint", ""))
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise RagdError(f"capture's answer makes no sense (HTTP status {status}): {error!r}") from None
@@ -76,12 +60,3 @@ def _post(path: Path, body: bytes, timeout_seconds: float) -> tuple[int, bytes]:
         ) from None
     finally:
         connection.close()
-
-
-def _parse(document: Mapping[str, Any]) -> MemberReach:
-    return MemberReach(
-        int(document["user_id"]),
-        str(document["name"]),
-        [str(name) for name in document["guilds"]],
-        [int(channel_id) for channel_id in document["channels"]],
-    )

@@ -11,7 +11,6 @@ import discord
 from ragd.bot.client import CaptureClient
 from ragd.bot.commands.access import as_member, private_threads, readable, within
 from ragd.errors import UnavailableError, UsageError
-from ragd.reach_client import MemberReach
 from ragd.store import Store
 
 InStore = Callable[[Callable[[Store], dict[int, int]]], Awaitable[dict[int, int]]]
@@ -20,11 +19,12 @@ MOST_GUILDS = 25
 """Servers that are asked about one user: each is a request to Discord. With more, one has to be named."""
 
 
-async def reach_of(client: CaptureClient, in_store: InStore, user_id: int, guild: str | None) -> MemberReach:
-    """As ragd/reach_client.py says; age-restricted channels are left out, as where `/search` is asked elsewhere.
+async def reach_of(client: CaptureClient, in_store: InStore, user_id: int, guild: str | None) -> list[int]:
+    """Ids of channels and threads, as ragd/reach_client.py says.
 
-    Discord is asked who the member is, so roles are those of now, and channels are as the gateway tells: without it
-    nobody knows. Raises UsageError, UnavailableError.
+    Discord is asked who the member is, so roles are those of now; channels are as the gateway tells, and without it
+    nobody knows. Age-restricted channels are left out, as where `/search` is asked elsewhere. Raises UsageError,
+    UnavailableError.
     """
     guilds = _guilds(client, guild)
     members = [member for member in await asyncio.gather(*(_fetch(one, user_id) for one in guilds)) if member]
@@ -34,7 +34,7 @@ async def reach_of(client: CaptureClient, in_store: InStore, user_id: int, guild
     channels: list[int] = []
     for member in members:
         channels += await _readable_by(member, in_store)
-    return MemberReach(user_id, members[0].name, [member.guild.name for member in members], channels)
+    return channels
 
 
 async def _readable_by(member: discord.Member, in_store: InStore) -> list[int]:

@@ -6,8 +6,8 @@ Who may use the socket is the operator, as with the searcher's: nobody else can 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from dataclasses import asdict
 from pathlib import Path
 
 import orjson
@@ -53,20 +53,21 @@ class ReachServer:
     async def stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
     async def _answer(self, request: web.Request) -> web.Response:
         try:
             user_id, guild = _read(await request.read())
             async with asyncio.timeout(ANSWER_SECONDS):
-                reach = await reach_of(self._client, self._in_store, user_id, guild)
+                channels = await reach_of(self._client, self._in_store, user_id, guild)
         except TimeoutError:
             return _refuse(UnavailableError("Discord does not answer in time who the member is"), 503)
         except UsageError as error:
             return _refuse(error, 404)
         except RagdError as error:
             return _refuse(error, 400 if error.permanent else 503)
-        return _json(asdict(reach))
+        return _json({"channels": channels})
 
 
 def _read(body: bytes) -> tuple[int, str | None]:

@@ -47,15 +47,11 @@ class Asker:
     user_id: int | None = None
     guild: str | None = None
 
-    @property
-    def is_operator(self) -> bool:
-        return self.user_id is None
-
     def access(self, settings: Settings) -> Access:
         """What may be read at this moment. Raises UsageError and UnavailableError as `ask_reach` does."""
         if self.user_id is None:
             return "operator"
-        return Allowed(ask_reach(settings.capture_socket, self.user_id, self.guild).channels)
+        return Allowed(ask_reach(settings.capture_socket, self.user_id, self.guild))
 
 
 OPERATOR = Asker()

@@ -97,7 +97,7 @@ class Passage(Document):
 
 
 class SearchDocument(Document):
-    notice: str = NOTICE
+    notice: str
     results: list[Passage]
     """Passages, best first."""
     why: str
@@ -127,7 +127,7 @@ class Message(Document):
 
 
 class PassageDocument(Document):
-    notice: str = NOTICE
+    notice: str
     guild_id: str
     guild: str
     channel_id: str

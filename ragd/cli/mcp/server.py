@@ -141,7 +141,7 @@ async def _call(tool: ToolOf, arguments: dict[str, Any], slots: anyio.CapacityLi
     except Exception as error:  # noqa: BLE001 - a bug: its traceback is for the log, and the server lives on
         _log.critical("the tool %s failed", tool.name, exc_info=error)
         return _failed(f"{tool.name} failed by an error of ragd's own, {type(error).__name__}: its log says more")
-    document = all_quoted(given.model_dump(mode="json"))
+    document = all_quoted(given.model_dump(mode="json", exclude_unset=True))
     # both forms, as the protocol asks for: older clients know text alone
     text = TextContent(type="text", text=json.dumps(document, ensure_ascii=False))
     return CallToolResult(content=[text], structured_content=document)

@@ -12,6 +12,7 @@ from ragd.answers import SearchRequest
 from ragd.cli import asker
 from ragd.cli.asker import Asker, only_allowed
 from ragd.cli.mcp.documents import (
+    NOTICE,
     Document,
     Message,
     Passage,
@@ -82,6 +83,7 @@ class Tools:
         )
         answer = only_allowed(ask_searcher(self._settings.search_socket, request), access)
         return SearchDocument(
+            notice=NOTICE,
             results=[Passage.of(result) for result in answer.results],
             why=answer.why,
             remarks=answer.remarks,
@@ -140,6 +142,7 @@ def _passage(found: Surroundings) -> PassageDocument:
         )
 
     return PassageDocument(
+        notice=NOTICE,
         guild_id=str(found.guild_id),
         guild=found.guild_name,
         channel_id=str(found.channel_id),
