@@ -69,7 +69,7 @@ class SurroundingsStore(Queries):
     def people(self, name: str) -> list[int]:
         """Ids of all who wrote under that name (case does not matter), bots and webhooks aside."""
         rows = self._all(
-            "SELECT DISTINCT author_id FROM message WHERE lower(author_name) = lower(?) AND NOT is_bot"
+            "SELECT DISTINCT author_id FROM message WHERE lower(author_name) = lower(?) AND NOT is_bot AND NOT deleted"
             " ORDER BY author_id",
             name,
         )

@@ -69,3 +69,5 @@ def test_people_are_all_who_wrote_under_the_name_and_no_bots(store: Store) -> No
     store.ingest().apply([Posted(one) for one in extra])
     assert store.surroundings.people("bob") == [6, 7]
     assert store.surroundings.people("nobody") == []
+    store.ingest().apply([Deleted(GUILD, CHANNEL, [at(1)])])
+    assert store.surroundings.people("") == [], "a tombstone has no author"
