@@ -29,6 +29,7 @@ from ragd.bot.endpoints import LONGEST_RECONNECT_SECONDS, use_endpoints
 from ragd.bot.guard import GatewayGuard
 from ragd.bot.inspection import Means
 from ragd.bot.journal import Journal
+from ragd.bot.reach_server import ReachServer
 from ragd.bot.reconcile import Reconciler
 from ragd.bot.requests import TokenRefusedError, in_background
 from ragd.bot.scope import CaptureScope
@@ -87,6 +88,7 @@ class Capture:
         self._guard = GatewayGuard(self._client, settings.deaf_seconds)
         means = Means(self._client, self._journal, self._backfill, self.in_store, random.SystemRandom())
         self._auditor = Auditor(means)
+        self._reach = ReachServer(settings.capture_socket, self._client, self.in_store)
         self._pulse = Pulse(settings, "capture", self.counters)
         self._store: Store | None = None
         self._ingest: Ingest | None = None
@@ -98,6 +100,7 @@ class Capture:
         await self._in_thread(self._open_store)
         asyncio.get_running_loop().add_signal_handler(RELOAD_SIGNAL, self._reload_wanted.set)
         await add_commands(self._client, self)
+        await self._reach.start()
         gateway = asyncio.create_task(self._connect(), name="gateway")
         helpers = [
             asyncio.create_task(in_background(self._backfill.run()), name="backfill"),
@@ -273,6 +276,7 @@ class Capture:
     # The end
 
     async def _shut_down(self, tasks: list[asyncio.Task[None]]) -> None:
+        await self._reach.stop()
         await close_quietly(self._client, CLOSE_SECONDS)
         for task in tasks:
             task.cancel()

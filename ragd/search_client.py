@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,24 +11,12 @@ from typing import Any
 
 from ragd.answers import SearchAnswer, SearchRequest, SearchResult
 from ragd.errors import RagdError, UnavailableError
+from ragd.unix_http import UnixConnection
 
 ANSWER_SECONDS = 15.0
 """A query takes milliseconds; one that meets an index being compacted may wait a few seconds."""
 
 _STATUS_HINT = "see `ragdctl status`"
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP to a UNIX socket."""
-
-    def __init__(self, path: Path, timeout_seconds: float) -> None:
-        super().__init__("localhost", timeout=timeout_seconds)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def ask_searcher(path: Path, request: SearchRequest, timeout_seconds: float = ANSWER_SECONDS) -> SearchAnswer:
@@ -72,7 +59,7 @@ def ask_for_canaries(path: Path, words: str, timeout_seconds: float) -> list[int
 
 
 def _post(path: Path, body: bytes, timeout_seconds: float, route: str = "/search") -> tuple[int, bytes]:
-    connection = _UnixConnection(path, timeout_seconds)
+    connection = UnixConnection(path, timeout_seconds)
     try:
         connection.request("POST", route, body, {"Content-Type": "application/json"})
         response = connection.getresponse()

@@ -353,7 +353,7 @@ def read_query(asked: object, store: VectorStore) -> Query:
         raise RagdError(f"limit must be a whole number from 1 to {MAX_LIMIT}")
     query = Query(text, _access(asked.get("access")), limit, _author(asked.get("author"), store), _since(asked))
     channel = asked.get("channel")
-    return query if channel is None else restrict(query, _channels(channel, store))
+    return query if channel is None else restrict(query, _channels(channel, store, query.channel_ids))
 
 
 def _access(access: object) -> frozenset[int] | None:
@@ -375,9 +375,12 @@ def _author(author: object, store: VectorStore) -> int | None:
     return author_id
 
 
-def _channels(channel: object, store: VectorStore) -> list[int]:
+def _channels(channel: object, store: VectorStore, readable: frozenset[int] | None) -> list[int]:
+    """A channel that the asker may not read is as unknown as one that there is not."""
     name = str(channel).removeprefix("#")
     ids = [int(name)] if name.isdigit() else store.channel_ids(name)
+    if readable is not None:
+        ids = [one for one in ids if one in readable]
     if not ids:
         raise RagdError(f"no channel called {name!r} is known")
     return ids

@@ -373,6 +373,11 @@ class Settings(BaseSettings):
     def search_socket(self) -> Path:
         return self.runtime_dir / "search.sock"
 
+    @property
+    def capture_socket(self) -> Path:
+        """Where capture says what a member may read (ragd/bot/reach_server.py)."""
+        return self.runtime_dir / "capture.sock"
+
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown, in plain text; for those who mask it. Not what is too short to be a secret, lest
         every line with that word in it be masked."""

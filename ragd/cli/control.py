@@ -16,6 +16,7 @@ from ragd.cli.audit import audit
 from ragd.cli.coverage import coverage
 from ragd.cli.exchange import export, import_
 from ragd.cli.health import health, ready
+from ragd.cli.mcp import mcp
 from ragd.cli.owner import become_owner
 from ragd.cli.purge import purge
 from ragd.cli.reload import reload
@@ -68,6 +69,7 @@ app.command()(status)
 app.command()(health)
 app.command()(ready)
 app.command()(search)
+app.command()(mcp)
 app.command()(coverage)
 app.command()(why)
 app.command()(audit)

@@ -25,6 +25,7 @@ from ragd.store.models import Channel
 from ragd.store.purge import PurgeStore
 from ragd.store.refusals import RefusalStore
 from ragd.store.standing import StandingStore
+from ragd.store.surroundings import SurroundingsStore
 from ragd.store.traces import TraceStore
 from ragd.store.vectors import VectorStore
 from ragd.store.words import WordIndex
@@ -79,6 +80,7 @@ class Store(Queries):
         self.purge = PurgeStore(database)
         self.words = WordIndex(database)
         self.lookup = Lookup(database)
+        self.surroundings = SurroundingsStore(database)
 
     @classmethod
     def open(cls, path: Path, *, durability: Durability = "NORMAL", busy_seconds: float = BUSY_SECONDS) -> Store:
