@@ -25,6 +25,7 @@ from ragd.chunking import (
 )
 from ragd.config import Settings
 from ragd.embedding import Embedder
+from ragd.erasing import Eraser
 from ragd.errors import RagdError
 from ragd.heartbeat import Counter
 from ragd.store import Store
@@ -110,11 +111,13 @@ class Syncer:
         self._full_pass_at: float | None = None
         self._passes_wanted = self._chunks.full_passes_wanted()
         self._on_progress: Callable[[], None] = lambda: None
+        self._eraser = Eraser(settings, store, self._breathe)
 
     def step(self, now: float) -> bool:
-        """Follow the feed, then make some dirty cells of each strategy anew."""
+        """Erase what is to be erased, follow the feed, then make some dirty cells of each strategy anew."""
         try:
-            busy = self._work()
+            erasing = self._eraser.step(now)
+            busy = self._work() or erasing
             self._steps += busy  # a look that finds nothing to do is no success that could outweigh a failure
             self._housekeeping(now, idle=not busy)
         except Stopped:

@@ -35,7 +35,7 @@ LAYERS = (
     ("config", "heartbeat", "alerts", "httpd", "text"),
     ("log", "store", "chunking", "embedding", "index", "worker", "supervision", "search_client", "notices", "crashes"),
     ("search", "health", "liveness", "store_link", "soundness", "backup", "exchange", "applied", "auditing", "trace"),
-    ("keeper", "status", "metrics"),
+    ("keeper", "status", "metrics", "erasing"),
     ("bot", "outside"),
     ("capture", "syncer", "searcher", "watchdog"),
     ("cli",),

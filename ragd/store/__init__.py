@@ -14,6 +14,7 @@ from ragd.store.chunks import ChunkStore
 from ragd.store.completeness import CompletenessStore
 from ragd.store.coverage import CoverageStore, Hole
 from ragd.store.database import BUSY_SECONDS, Durability, Queries, open_database, translated_errors
+from ragd.store.erasure import ErasureStore
 from ragd.store.events import ChannelRow
 from ragd.store.exports import ExportStore
 from ragd.store.figures import FigureStore
@@ -21,6 +22,7 @@ from ragd.store.health import HealthStore
 from ragd.store.ingest import Ingest
 from ragd.store.migrations import migrate, require_schema
 from ragd.store.models import Channel
+from ragd.store.people import PeopleStore
 from ragd.store.purge import PurgeStore
 from ragd.store.refusals import RefusalStore
 from ragd.store.standing import StandingStore
@@ -75,6 +77,8 @@ class Store(Queries):
         self.traces = TraceStore(database)
         self.standing = StandingStore(database)
         self.purge = PurgeStore(database)
+        self.people = PeopleStore(database)
+        self.erasures = ErasureStore(database)
 
     @classmethod
     def open(cls, path: Path, *, durability: Durability = "NORMAL", busy_seconds: float = BUSY_SECONDS) -> Store:
@@ -103,9 +107,16 @@ class Store(Queries):
             raise
         return cls(database)
 
-    def ingest(self, *, index_bots: bool = False) -> Ingest:
-        """The writer of messages and coverage: capture has one, so has an import. `index_bots`: see SearchPolicy."""
-        return Ingest(self._database, index_bots=index_bots)
+    def ingest(self, *, index_bots: bool = False, deleted_kept_days: float = 0) -> Ingest:
+        """The writer of messages and coverage: capture has one, so has an import. `index_bots`: see SearchPolicy;
+        `deleted_kept_days`: how long what a deleted message said is kept, found by nobody."""
+        kept_ms = int(deleted_kept_days * 86_400_000)
+        return Ingest(self._database, index_bots=index_bots, deleted_kept_ms=kept_ms)
+
+    @property
+    def database(self) -> APSWDatabase:
+        """For query classes that no Store has."""
+        return self._database
 
     def close(self) -> None:
         """Close this thread's connection."""
