@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -15,7 +15,8 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """What is asked. Channel and author by name or id; `since` ISO 8601 with its offset.
+    """What is asked, in the query language (ragd/asked.py). Channel and author by name or id; `since` ISO 8601 with its
+    offset.
 
     `access` is `operator`, who may read everything, or an allow-list: the searcher answers nobody without either.
     """
@@ -33,7 +34,8 @@ class SearchResult:
     """One passage; ids are strings, as in Discord's API, for they do not fit a JSON number."""
 
     score: float
-    """Cosine similarity, 1 is the same."""
+    """Cosine similarity of passage and question, 1 is the same; 0 while the passage is not embedded. The order is not
+    by this alone: see `found_by`."""
     strategy: str
     guild_id: str
     channel_id: str
@@ -46,14 +48,33 @@ class SearchResult:
     text: str
     """One line a message, `author: text`, as the messages read now."""
     url: str
-    """Jump link to the first message."""
+    """Jump link to the best message."""
+    best_message_id: str = ""
+    """The message of the passage that answers best: the one that words found, or that has most of the question's."""
+    highlight: str = ""
+    """That message, `author: text`."""
+    before: list[str] = field(default_factory=list)
+    """Of a passage of one message: what was said right before and after it, `author: text`, oldest first."""
+    after: list[str] = field(default_factory=list)
+    found_by: str = ""
+    """`words`, `meaning` or `meaning+words`: passages found by both come first, then by how far up they stood."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
-    """Passages, best first; how many are indexed, and how many messages are not yet."""
+    """Passages, best first, and what they are out of: the channels that the asker may read and asked for."""
 
     results: list[SearchResult]
     indexed: int
+    """Passages in the indexes, of all channels."""
     lag_messages: int
+    """Messages of these channels that are found by words, but not by meaning yet."""
     took_ms: float
+    indexed_to: str = ""
+    """When the newest message that these channels are searched up to was written, ISO 8601 in UTC; empty for none."""
+    holes: int = 0
+    """Spans of these channels' history that are still to be fetched from Discord."""
+    why: str = ""
+    """Why nothing was found."""
+    remarks: list[str] = field(default_factory=list)
+    """What the search could not look into, and what of the query it took otherwise than it may be meant."""

@@ -212,7 +212,9 @@ class Capture:
         settings = self._settings
         self._store = Store.open(settings.database_path, durability="FULL", busy_seconds=settings.busy_seconds)
         self._ingest = self._store.ingest(
-            index_bots=settings.index_bots, deleted_kept_days=settings.deleted_retention_days
+            index_bots=settings.index_bots,
+            command_prefix=settings.command_prefix,
+            deleted_kept_days=settings.deleted_retention_days,
         )
 
     def _opened(self) -> Store:

@@ -130,6 +130,7 @@ class Eraser:
             return
         started = time.monotonic()
         try:
+            self._merge_words()
             rewrite_database(path, self._breathe)
         except TransientError as error:
             self._rewrite_due = now + DUE_SECONDS
@@ -139,6 +140,14 @@ class Eraser:
         self._rewrite_due = time.monotonic() + REST_FACTOR * took
         self._erasures.advance(ids, "log")
         _log.info("database rewritten in %.1f s for %d erasures", took, len(ids))
+
+    def _merge_words(self) -> None:
+        """Words of removed messages stay in the indexes of words until those are merged as a whole."""
+        words = self._store.words
+        more = words.needs_compaction() and words.compact(begin=True)
+        while more:
+            self._breathe()
+            more = words.compact(begin=False)
 
     def _empty_log(self, erasures: Sequence[Erasure], now: float) -> None:
         ids = [erasure.id for erasure in erasures]

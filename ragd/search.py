@@ -1,25 +1,50 @@
-"""A question to ranked, cited passages: embed it, ask each strategy's index, show what the store says now."""
+"""A question to ranked, cited passages: by its words, by its meaning, the two fused, shown as the store says now."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from ragd.answers import SearchResult
+from ragd.asked import Wanted, parse
 from ragd.embedding import Embedder, Vectors
+from ragd.fusion import Candidate, Fusion, best_message
 from ragd.index import VectorIndex
-from ragd.snowflake import to_unix_seconds
-from ragd.store.canary import CANARY_CHANNEL
-from ragd.store.vectors import Filter, Passage, VectorStore
+from ragd.snowflake import from_unix_seconds, to_unix_seconds
+from ragd.store import Store
+from ragd.store.glance import Glance
+from ragd.store.lookup import Term
+from ragd.store.scope import Filter
+from ragd.store.vectors import Passage, PassageMessage
+from ragd.terms import STOP_WORDS
 from ragd.text import searchable_text
 
 MAX_LIMIT = 50
+
+LAST_ID = (1 << 63) - 1
+"""SQLite's largest integer: a time so late that its id would be larger is after every message."""
+
+CHUNKS = 60
+"""Asked of each strategy at least: what lies deeper moves no passage into the first ten."""
+
+WORD_HITS = 100
+
+WORD_WEIGHT = 0.8
+"""Of the ranking by words in the fusion, against 1 for meaning. See benchmarks/retrieval.py."""
+
+NEAR, FAIR = 0.38, 0.25
+"""A cosine of `NEAR` alone, or half of what is asked by weight in one message, or a `FAIR` cosine and a quarter of the
+weight: without a passage of which that is true, nothing was found. See benchmarks/retrieval.py for where noise begins.
+Beside such a passage others are shown that are not worse than fair in both."""
+
+MOST, SOME = 0.5, 0.25
+JUDGED = 40
+"""Candidates that are looked at once more, best first."""
+
+NEIGHBOURS = 2
 _OVERFETCH = 3
 """Chunks asked for per result: strategies overlap, and a passage may have lost its messages since it was indexed."""
-
-_SAME_PASSAGE = 0.5
-"""Two chunks that share so much of the shorter one are one passage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,76 +56,265 @@ class Query:
     limit: int = 10
     author_id: int | None = None
     since_id: int | None = None
+    in_channels: frozenset[int] | None = None
+    """Of those, the ones asked for beside the text; None for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Passages, best first; why there are none; what the asker should know; and the filter that was in force."""
+
+    results: list[SearchResult]
+    why: str = ""
+    remarks: list[str] = field(default_factory=list)
+    wanted: Filter = field(default_factory=Filter)
+
+
+class NobodyError(Exception):
+    """A name in the query is of nobody, or of no channel, that the asker could find: nothing can pass."""
 
 
 class Search:
-    """Answers queries from the indexes of all strategies. Called from one thread, the indexes' own."""
+    """Answers queries from the store and the indexes of all strategies. Called from one thread, the indexes' own.
 
-    def __init__(self, store: VectorStore, embedder: Embedder, indexes: Mapping[str, VectorIndex]) -> None:
+    Without an embedder, or with indexes that are not built yet, words alone answer, and the findings say so.
+    """
+
+    def __init__(self, store: Store, embedder: Embedder | None, indexes: Mapping[str, VectorIndex]) -> None:
         self._store = store
+        self._vectors = store.vectors
+        self._lookup = store.lookup
+        self._glance = Glance()
         self._embedder = embedder
         self._indexes = indexes
 
-    def answer(self, query: Query) -> list[SearchResult]:
-        """The best passages, best first; fewer than the limit when there are no more.
+    def answer(self, query: Query) -> Findings:
+        """The best passages; fewer than the limit when no more are about what is asked.
 
         What was deleted or edited since it was indexed shows as it is now: text comes from the messages, never from
         the index.
         """
-        vector = self._embedder.embed_query(query.text)
-        wanted = max(1, min(query.limit, MAX_LIMIT))
-        fetch = wanted * _OVERFETCH
-        while True:
-            ranked, exhausted = self._nearest(vector, fetch, query)
-            results = self._cite(ranked, wanted)
-            if exhausted or len(results) >= wanted:
-                return results
-            fetch *= 4
+        asked = parse(query.text, datetime.now(UTC))
+        try:
+            wanted = self._filter(query, asked)
+        except NobodyError as error:
+            return Findings([], str(error), asked.remarks, Filter(query.channel_ids))
+        terms = self._terms(asked)
+        limit = max(1, min(query.limit, MAX_LIMIT))
+        results = self._results(asked, terms, wanted, limit)
+        why = "" if results else self._why(asked, terms, wanted)
+        return Findings(results, why, [*asked.remarks, *self._limits()], wanted)
 
     def canaries(self, words: str) -> list[int]:
         """Message ids of the canaries near these words: the way of every query, to what no other query is shown."""
-        query = Query(words, frozenset({CANARY_CHANNEL}))
-        ranked, _ = self._nearest(self._embedder.embed_query(words), _OVERFETCH, query)
-        return self._store.canaries_in([chunk_id for chunk_id, _ in ranked])
+        assert self._embedder is not None
+        vector = self._embedder.embed_query(words)
+        near: list[int] = []
+        for strategy, index in self._indexes.items():
+            allowed = self._vectors.canary_chunks(strategy)
+            near += [chunk_id for chunk_id, _ in index.search(vector, _OVERFETCH, allowed)]
+        return self._vectors.canaries_in(near)
 
-    def _nearest(self, vector: Vectors, fetch: int, query: Query) -> tuple[list[tuple[int, float]], bool]:
-        """Chunk ids by score over all strategies, and whether that was all there is."""
-        wanted = Filter(query.channel_ids, query.author_id, query.since_id)
+    def _terms(self, asked: Wanted) -> list[Term]:
+        words = [*asked.words, *(word for phrase in asked.phrases for word in phrase.split())]
+        telling = [word for word in words if word.casefold() not in STOP_WORDS]
+        return [self._lookup.term(word) for word in telling or words]
+
+    # What may be found
+
+    def _filter(self, query: Query, asked: Wanted) -> Filter:
+        since = [id_at(asked.since)] if asked.since is not None else []
+        since += [query.since_id] if query.since_id is not None else []
+        return Filter(
+            channel_ids=query.channel_ids,
+            author_id=self._author(query, asked),
+            since_id=max(since, default=None),
+            before_id=id_at(asked.before) if asked.before is not None else None,
+            in_channels=self._channels(query, asked),
+            in_thread=asked.in_thread,
+            required=self._lookup.required(asked.phrases, asked.has),
+            excluded=tuple(filter(None, map(self._lookup.phrase, asked.excluded))),
+        )
+
+    def _author(self, query: Query, asked: Wanted) -> int | None:
+        if asked.author is None:
+            return query.author_id
+        found = int(asked.author) if asked.author.isdigit() else self._vectors.author_id(asked.author)
+        if found is None or query.author_id not in (None, found):
+            raise NobodyError(f"nobody called {asked.author!r} has written a message that is stored")
+        return found
+
+    def _channels(self, query: Query, asked: Wanted) -> frozenset[int] | None:
+        if asked.channel is None:
+            return query.in_channels
+        name = asked.channel
+        found = frozenset(self._vectors.channel_ids(name)) or frozenset([int(name)] if name.isdigit() else [])
+        if query.channel_ids is not None:
+            found &= query.channel_ids
+        if not found:
+            raise NobodyError(f"no channel called {asked.channel!r} is known")
+        return found if query.in_channels is None else found & query.in_channels
+
+    # Finding
+
+    def _results(self, asked: Wanted, terms: Sequence[Term], wanted: Filter, limit: int) -> list[SearchResult]:
+        vector = self._embedder.embed_query(asked.text) if self._embedder is not None and asked.text else None
+        allowed = self._allowed(wanted)
+        deep = max(WORD_HITS, 2 * limit)
+        hits = self._lookup.ranked(terms, wanted, deep) if terms else self._lookup.newest(wanted, deep)
+        fetch = max(CHUNKS, limit * _OVERFETCH)
+        while True:
+            near, exhausted = self._nearest(vector, fetch, allowed)
+            fused, passages = self._fuse(near, hits, vector, allowed)
+            ranked = fused.ranked(WORD_WEIGHT)[: max(JUDGED, limit)]
+            if exhausted or len(ranked) >= limit or (near and near[-1][1] < FAIR):
+                break
+            fetch *= 4
+        shares = self._shares([passages[one.place] for one in ranked], terms)
+        kept = self._worth_showing(ranked, shares)[:limit]
+        around = 0 if wanted.excluded else NEIGHBOURS  # they might have what must not be there
+        return [self._cite(one, passages[one.place], shares, around) for one in kept]
+
+    def _worth_showing(self, ranked: Sequence[Candidate], shares: Mapping[int, float]) -> list[Candidate]:
+        return above_noise(ranked, shares)
+
+    def _shares(self, passages: Sequence[Passage], terms: Sequence[Term]) -> dict[int, float]:
+        """How much of what is asked each message has."""
+        texts = {one.id: searchable_text(one.content, one.extra) for passage in passages for one in passage.messages}
+        if not terms:
+            return dict.fromkeys(texts, 1.0)  # only filters were asked for: what passes is what was meant
+        return self._glance.shares(texts, terms, self._lookup.weights(terms))
+
+    def _allowed(self, wanted: Filter) -> dict[str, list[int] | None]:
+        if wanted.is_empty:
+            return dict.fromkeys(self._indexes)
+        return {strategy: self._vectors.allowed_chunks(strategy, wanted) for strategy in self._indexes}
+
+    def _nearest(
+        self, vector: Vectors | None, fetch: int, allowed: Mapping[str, list[int] | None]
+    ) -> tuple[list[tuple[int, float]], bool]:
+        """Chunk ids by cosine over all strategies, and whether that was all there is."""
+        if vector is None:
+            return [], True
         ranked: list[tuple[int, float]] = []
         exhausted = True
         for strategy, index in self._indexes.items():
-            allowed = None if wanted.is_empty else self._store.allowed_chunks(strategy, wanted)
-            found = index.search(vector, fetch, allowed)
+            found = index.search(vector, fetch, allowed[strategy])
             exhausted &= len(found) < fetch
             ranked += found
         return sorted(ranked, key=lambda hit: (-hit[1], hit[0])), exhausted
 
-    def _cite(self, ranked: list[tuple[int, float]], limit: int) -> list[SearchResult]:
-        passages = self._store.passages([chunk_id for chunk_id, _ in ranked])
-        results: list[SearchResult] = []
-        taken: list[set[int]] = []
-        for chunk_id, score in ranked:
-            passage = passages.get(chunk_id)
-            if passage is None:
-                continue
-            ids = {message.id for message in passage.messages}
-            if any(_overlap(ids, other) > _SAME_PASSAGE for other in taken):
-                continue
-            taken.append(ids)
-            results.append(_result(passage, score))
-            if len(results) == limit:
-                break
-        return results
+    def _fuse(
+        self,
+        near: Sequence[tuple[int, float]],
+        hits: Sequence[tuple[int, float]],
+        vector: Vectors | None,
+        allowed: Mapping[str, list[int] | None],
+    ) -> tuple[Fusion, dict[int, Passage]]:
+        fusion = Fusion()
+        passages: dict[int, Passage] = self._vectors.passages([chunk_id for chunk_id, _ in near])
+        for chunk_id, cosine in near:
+            if chunk_id in passages:
+                fusion.add_by_meaning(chunk_id, _ids(passages[chunk_id]), cosine)
+        homes = self._homes([message_id for message_id, _ in hits], allowed)
+        passages |= self._vectors.passages(sorted(set(homes.values()) - passages.keys()))
+        cosines = self._cosines(vector, set(homes.values()))
+        bare = self._vectors.bare_passages([message_id for message_id, _ in hits])
+        for message_id, match in hits:
+            place = homes.get(message_id, -message_id)
+            if place not in passages or message_id not in _ids(passages[place]):
+                if message_id not in bare:
+                    continue
+                place = -message_id
+                passages[place] = bare[message_id]
+            fusion.add_by_words(place, _ids(passages[place]), message_id, match, cosines.get(place))
+        return fusion, passages
+
+    def _homes(self, message_ids: Sequence[int], allowed: Mapping[str, list[int] | None]) -> dict[int, int]:
+        """A chunk that each message is shown in."""
+        homes = self._vectors.homes(message_ids, list(self._indexes))
+        if all(ids is None for ids in allowed.values()):
+            return homes
+        permitted = {chunk_id for ids in allowed.values() if ids is not None for chunk_id in ids}
+        return {message_id: chunk_id for message_id, chunk_id in homes.items() if chunk_id in permitted}
+
+    def _cosines(self, vector: Vectors | None, chunk_ids: Collection[int]) -> dict[int, float]:
+        if vector is None or not chunk_ids:
+            return {}
+        return {
+            chunk_id: cosine
+            for index in self._indexes.values()
+            for chunk_id, cosine in index.search(vector, len(chunk_ids), list(chunk_ids))
+        }
+
+    # Showing
+
+    def _cite(self, candidate: Candidate, passage: Passage, shares: Mapping[int, float], around: int) -> SearchResult:
+        best = best_message(candidate, shares)
+        alone = len(passage.messages) == 1
+        before, after = self._vectors.neighbours(passage.channel_id, best, around) if alone else ([], [])
+        return _result(candidate, passage, best, [_line(one) for one in before], [_line(one) for one in after])
+
+    # Reasons
+
+    def _limits(self) -> list[str]:
+        """What this answer could not look into."""
+        said = []
+        if self._embedder is None:
+            said.append("only words were searched: the model is not loaded")
+        if self._lookup.to_fill():
+            said.append("older messages are still being indexed by words")
+        return said
+
+    def _why(self, asked: Wanted, terms: Sequence[Term], wanted: Filter) -> str:
+        """Why nothing was found, out of what the asker may read and nothing else."""
+        reach = wanted.without_wishes()
+        if not self._lookup.passing(reach, 1):
+            return "nothing is stored of the channels that were searched"
+        if not self._lookup.passing(wanted.without_words(), 1):
+            return "no message passes the filters"
+        if wanted.is_wish and (outside := self._results(asked, terms, reach, MAX_LIMIT)):
+            many = f"{len(outside)}{' or more' if len(outside) == MAX_LIMIT else ''}"
+            return f"the filters leave out {many} {'passage' if len(outside) == 1 else 'passages'}"
+        missing = [term.text for term in terms if not self._lookup.ranked([term], reach, 1)]
+        if missing and len(missing) == len(terms):
+            return f"nothing is near enough in meaning, and no message has {_listed(missing)}"
+        return "nothing is near enough in meaning"
 
 
-def _overlap(one: Collection[int], other: Collection[int]) -> float:
-    return len(set(one) & set(other)) / min(len(one), len(other))
+def above_noise(ranked: Sequence[Candidate], shares: Mapping[int, float]) -> list[Candidate]:
+    """Those to show; none when not one is about what was asked rather than the least far of what is not."""
+
+    def share(one: Candidate) -> float:
+        return max(shares[message_id] for message_id in one.ids)
+
+    def is_signal(one: Candidate) -> bool:
+        cosine = one.cosine or 0.0
+        return cosine >= NEAR or share(one) >= MOST or (cosine >= FAIR and share(one) >= SOME)
+
+    if not any(map(is_signal, ranked)):
+        return []
+    return [one for one in ranked if (one.cosine or 0.0) >= FAIR or share(one) >= SOME]
 
 
-def _result(passage: Passage, score: float) -> SearchResult:
+def _listed(words: Sequence[str]) -> str:
+    return " or ".join(repr(word) for word in words[:3])
+
+
+def _ids(passage: Passage) -> list[int]:
+    return [message.id for message in passage.messages]
+
+
+def _line(message: PassageMessage) -> str:
+    return f"{message.author_name}: {searchable_text(message.content, message.extra)}"
+
+
+def _result(candidate: Candidate, passage: Passage, best_id: int, before: list[str], after: list[str]) -> SearchResult:
     first = passage.messages[0]
+    best = next(message for message in passage.messages if message.id == best_id)
+    found_by = {"meaning": candidate.meaning_rank is not None, "words": bool(candidate.hits)}
     return SearchResult(
-        score=round(score, 4),
+        score=round(candidate.cosine or 0.0, 4),
         strategy=passage.strategy,
         guild_id=str(passage.guild_id),
         channel_id=str(passage.channel_id),
@@ -108,10 +322,13 @@ def _result(passage: Passage, score: float) -> SearchResult:
         author=first.author_name,
         time=datetime.fromtimestamp(to_unix_seconds(first.id), UTC).isoformat(timespec="seconds"),
         message_ids=[str(message.id) for message in passage.messages],
-        text="\n".join(
-            f"{message.author_name}: {searchable_text(message.content, message.extra)}" for message in passage.messages
-        ),
-        url=jump_url(passage.guild_id, passage.channel_id, first.id),
+        text="\n".join(map(_line, passage.messages)),
+        url=jump_url(passage.guild_id, passage.channel_id, best_id),
+        best_message_id=str(best_id),
+        highlight=_line(best),
+        before=before,
+        after=after,
+        found_by="+".join(way for way, found in found_by.items() if found),
     )
 
 
@@ -120,7 +337,12 @@ def jump_url(guild_id: int, channel_id: int, message_id: int) -> str:
     return f"https://discord.com/channels/{guild_id}/{channel_id}/{message_id}"
 
 
+def id_at(unix_seconds: float) -> int:
+    """The lowest id of that moment that SQLite can hold."""
+    return max(0, min(from_unix_seconds(unix_seconds), LAST_ID))
+
+
 def restrict(query: Query, channel_ids: Collection[int]) -> Query:
     """The query limited to some channels, on top of what the asker may read."""
-    allowed = frozenset(channel_ids)
-    return replace(query, channel_ids=allowed if query.channel_ids is None else allowed & query.channel_ids)
+    asked = frozenset(channel_ids)
+    return replace(query, in_channels=asked if query.in_channels is None else asked & query.in_channels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -99,15 +99,28 @@ def _parse(document: Mapping[str, Any]) -> SearchAnswer:
         indexed=int(document["indexed"]),
         lag_messages=int(document["lag_messages"]),
         took_ms=float(document["took_ms"]),
+        indexed_to=str(document.get("indexed_to", "")),
+        holes=int(document.get("holes", 0)),
+        why=str(document.get("why", "")),
+        remarks=_texts(document.get("remarks")),
     )
 
 
 def _result(raw: Mapping[str, Any]) -> SearchResult:
     return SearchResult(
         score=float(raw["score"]),
-        message_ids=[str(message_id) for message_id in raw["message_ids"]],
+        message_ids=_texts(raw["message_ids"]),
+        before=_texts(raw.get("before")),
+        after=_texts(raw.get("after")),
         **{name: str(raw[name]) for name in _TEXTS},
+        **{name: str(raw.get(name, "")) for name in _LATER_TEXTS},
     )
 
 
+def _texts(values: Iterable[object] | None) -> list[str]:
+    return [str(value) for value in values or ()]
+
+
 _TEXTS = ("strategy", "guild_id", "channel_id", "channel", "author", "time", "text", "url")
+_LATER_TEXTS = ("best_message_id", "highlight", "found_by")
+"""What a searcher of an older version, still running during an upgrade, does not tell."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,14 +22,14 @@ import orjson
 from aiohttp import web
 
 from ragd.access import socket_mode
-from ragd.answers import SearchAnswer, SearchResult
+from ragd.answers import SearchAnswer
 from ragd.config import Settings
 from ragd.embedding import Embedder
 from ragd.errors import CannotCreateError, DamagedError, RagdError, TransientError
 from ragd.heartbeat import Counter
 from ragd.index import StaleSnapshotError, VectorIndex, set_aside
-from ragd.search import MAX_LIMIT, Query, Search, restrict
-from ragd.snowflake import from_unix_seconds
+from ragd.search import MAX_LIMIT, Findings, Query, Search, id_at, restrict
+from ragd.snowflake import to_unix_seconds
 from ragd.store import Store
 from ragd.store.vectors import VectorStore
 from ragd.worker import Pulse, StopFlag, make_directory, run_async, wait_for_stop
@@ -62,9 +62,6 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Room for an allow-list of 200,000 channels: every thread that was ever open is one."""
 
 MAX_QUERY_CHARACTERS = 4_000
-
-LAST_ID = (1 << 63) - 1
-"""SQLite's largest integer: a time so late that its id would be larger is after every message."""
 
 
 class Follower:
@@ -192,16 +189,17 @@ class Searcher:
         self._queries = 0
         self._query_seconds = 0.0
         self._behind = 0
-        self._lag = 0
+        self._caught_up = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
         self._pulse.beat()
-        await self._in_thread(self._open)
-        await self._catch_up(stop)
+        await self._in_thread(self._open_store)
         runner = await self._listen()
-        self._pulse.enter("running")
         try:
+            await self._in_thread(self._open_indexes)
+            await self._catch_up(stop)
+            self._pulse.enter("running")
             while not stop.is_set():
                 if not await self._step():
                     await wait_for_stop(stop, IDLE_SECONDS)
@@ -217,15 +215,19 @@ class Searcher:
 
     # In the index thread
 
-    def _open(self) -> None:
+    def _open_store(self) -> None:
+        """Enough to answer by words."""
         self._store = Store.open(self._settings.database_path, busy_seconds=self._settings.busy_seconds)
-        self._embedder = Embedder.open(self._settings.model_dir, threads=1)
+        self._search = Search(self._store, None, {})
+
+    def _open_indexes(self) -> None:
+        embedder = Embedder.open(self._settings.model_dir, threads=1)
         self._followers = {
-            strategy: Follower(self._settings.index_dir, strategy, self._embedder, self._store.vectors)
+            strategy: Follower(self._settings.index_dir, strategy, embedder, self._store.vectors)
             for strategy in self._settings.auto_sync_strategies
         }
         indexes = {strategy: follower.index for strategy, follower in self._followers.items()}
-        self._search = Search(self._store.vectors, self._embedder, indexes)
+        self._search = Search(self._store, embedder, indexes)
 
     def _work(self) -> bool:
         now = time.monotonic()
@@ -251,12 +253,13 @@ class Searcher:
         return more
 
     async def _catch_up(self, stop: asyncio.Event) -> None:
-        """Before the first answer: an index that is being rebuilt must not pass for one that knows all there is."""
+        """Until then an answer says that the index is being built: it must not pass for one that knows all there is."""
         while not stop.is_set():
             more = await self._in_thread(self._work)
             self._pulse.detail = f"{self._behind} changes to follow" if self._behind else ""
             self._pulse.beat()
             if not more:
+                self._caught_up = True
                 return
 
     def _counters(self) -> dict[str, Counter]:
@@ -291,19 +294,13 @@ class Searcher:
         started = time.perf_counter()
         try:
             asked = orjson.loads(await request.read())
-            results, lag = await self._in_thread(lambda: self._find(asked))
+            answer = await self._in_thread(lambda: self._find(asked))
         except (RagdError, ValueError, TypeError) as error:
             return _json({"error": str(error)}, status=503 if isinstance(error, TransientError) else 400)
         took_seconds = time.perf_counter() - started
         self._queries += 1
         self._query_seconds += took_seconds
-        answer = SearchAnswer(
-            results=results,
-            indexed=sum(len(follower.index) for follower in self._followers.values()),
-            lag_messages=lag,
-            took_ms=round(took_seconds * 1000, 1),
-        )
-        return _json(asdict(answer))
+        return _json({**asdict(answer), "took_ms": round(took_seconds * 1000, 1)})
 
     async def _answer_canary(self, request: web.Request) -> web.Response:
         """For the watchdog: which canaries (ragd/store/canary.py) a query for these words finds; counts as no query."""
@@ -315,6 +312,8 @@ class Searcher:
         return _json({"found": found})
 
     def _find_canaries(self, words: str) -> list[int]:
+        if not self._caught_up:
+            raise TransientError("the index is being built")
         self._work()
         return self._search.canaries(words)
 
@@ -324,9 +323,30 @@ class Searcher:
         while self._work() and time.monotonic() < until:
             pass
 
-    def _find(self, asked: object) -> tuple[list[SearchResult], int]:
+    def _find(self, asked: object) -> SearchAnswer:
         self._follow_shortly()
-        return self._search.answer(read_query(asked, self._store.vectors)), self._store.chunks.lag()
+        return self._state(self._search.answer(read_query(asked, self._store.vectors)))
+
+    def _state(self, found: Findings) -> SearchAnswer:
+        """The findings, with how far the channels that were searched are known; `took_ms` is the caller's."""
+        lookup = self._store.lookup
+        newest = lookup.newest_id(found.wanted)
+        within = lookup.channels(found.wanted)
+        building = bool(self._followers) and not self._caught_up
+        return SearchAnswer(
+            results=found.results,
+            indexed=sum(len(follower.index) for follower in self._followers.values()),
+            lag_messages=lookup.lag(found.wanted),
+            took_ms=0.0,
+            indexed_to=_iso_time(newest) if newest else "",
+            holes=sum(hole.channel_id in within for hole in self._store.coverage.holes()),
+            why=found.why,
+            remarks=[*found.remarks, *(["the index of meanings is being built"] if building else [])],
+        )
+
+
+def _iso_time(message_id: int) -> str:
+    return datetime.fromtimestamp(to_unix_seconds(message_id), UTC).isoformat(timespec="seconds")
 
 
 def read_canary(asked: object) -> str:
@@ -386,7 +406,7 @@ def _since(asked: dict[str, Any]) -> int | None:
         return None
     try:
         seconds = datetime.fromisoformat(since).timestamp() if isinstance(since, str) else float(since)
-        return min(from_unix_seconds(seconds), LAST_ID)
+        return id_at(seconds)
     except (ValueError, TypeError, OverflowError):
         raise RagdError("since must be a time in Unix seconds or ISO 8601") from None
 

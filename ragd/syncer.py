@@ -51,6 +51,13 @@ TEXTS_A_STEP = 16
 
 LAG_EVERY_SECONDS = 2.0
 CHECKPOINT_SECONDS = 30.0
+
+WORDS_FILLED_A_STEP = 300
+"""Messages indexed by words in one transaction: some 20 ms, for which capture waits to write."""
+
+WORDS_COMPACTION_SECONDS = 24 * 3600.0
+"""Longest that the words of a deleted message stay in the file."""
+
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 CHECKPOINT_BUSY_SECONDS = 2.0
 
@@ -102,12 +109,18 @@ class Syncer:
         self._chunks.begin_strategies(
             {strategy: strategy_version(strategy, self._options) for strategy in self._strategies}
         )
+        self._words = store.words
+        self._words.begin()
+        self._words_waiting = 0
+        self._words_due = 0.0
+        self._compacting = False
         self._revectoring = True
         self._full_pass_due = self._checkpoint_due = self._lag_due = 0.0
         self._lag = 0
         self._made = self._removed = self._embedded = self._cells = 0
         self._steps = self._failed_steps = 0
         self._chunks_of = {strategy: self._chunks.chunk_count(strategy) for strategy in self._strategies}
+        self._dropped = self._chunks.dropped()
         self._full_pass_at: float | None = None
         self._passes_wanted = self._chunks.full_passes_wanted()
         self._on_progress: Callable[[], None] = lambda: None
@@ -132,7 +145,8 @@ class Syncer:
         marked = sum(self._follow(strategy) for strategy in self._strategies)
         plans = [plan for strategy in self._strategies for plan in self._plan_some(strategy)]
         self._carry_out(plans)
-        return bool(marked or plans) or self._revector()
+        filled = self._words.fill(WORDS_FILLED_A_STEP)
+        return bool(marked or plans or filled) or self._revector()
 
     def close(self) -> None:
         self._store.close()
@@ -153,6 +167,7 @@ class Syncer:
             "embedded": self._embedded,
             "steps": self._steps,
             "failed_steps": self._failed_steps,
+            "words_waiting": self._words_waiting or None,
             "full_pass_at": self._full_pass_at,
             "next_full_pass_at": self._next_full_pass_at(),
             **{f"chunks_{strategy}": count for strategy, count in self._chunks_of.items()},
@@ -270,13 +285,32 @@ class Syncer:
         if now >= self._lag_due:
             self._lag_due = now + LAG_EVERY_SECONDS
             self._lag = self._chunks.lag()
+            self._words_waiting = self._words.waiting()
             self._heed_wishes(now)
         if now >= self._checkpoint_due or self._store.wal_bytes() > CHECKPOINT_BYTES:
             self._checkpoint_due = now + CHECKPOINT_SECONDS
             self._store.checkpoint(CHECKPOINT_BUSY_SECONDS)
+            self._recount()
+        if idle:
+            self._compact_words(now)
         if idle and now >= self._full_pass_due:
             self._full_pass_due = now + self._settings.auto_sync_interval_minutes * 60
             self._full_pass()
+
+    def _recount(self) -> None:
+        """Count the chunks again after some were dropped elsewhere (ChunkStore.drop)."""
+        dropped = self._chunks.dropped()
+        if dropped != self._dropped:
+            self._dropped = dropped
+            self._chunks_of = {strategy: self._chunks.chunk_count(strategy) for strategy in self._strategies}
+
+    def _compact_words(self, now: float) -> None:
+        """Once a day, a step at a time, have the words of deleted messages leave the file."""
+        if self._compacting:
+            self._compacting = self._words.compact(begin=False)
+        elif now >= self._words_due:
+            self._words_due = now + WORDS_COMPACTION_SECONDS
+            self._compacting = self._words.needs_compaction() and self._words.compact(begin=True)
 
     def _heed_wishes(self, now: float) -> None:
         """Bring the full pass forward when somebody asked for one (`/sync now`)."""
@@ -291,6 +325,8 @@ class Syncer:
             if found := self._chunks.mark_inconsistent(strategy, cell_of):
                 _log.warning("full pass: %d messages out of step with their %s chunks", found, strategy)
             self._chunks_of[strategy] = self._chunks.chunk_count(strategy)
+        if found := self._words.mend():
+            _log.warning("full pass: %d messages out of step with the indexes of words", found)
         self._chunks.prune_removals()
         self._full_pass_at = time.time()
         _log.info("full pass over %s in %.1f s", ", ".join(self._strategies), time.monotonic() - started)

@@ -58,7 +58,11 @@ NOT_CONVERSATION: Mapping[int, str] = {
 """Message types that are kept and take no part in search, and why. One that is in neither table takes none either:
 nobody knows yet what it holds."""
 
-JUDGEMENT = 1
+COMMANDS = ("autosync_status", "health", "listener_stats", "privacy", "search", "sync")
+"""What members may type to ragd behind its prefix. That is said to ragd alone: found, it would be the best answer to
+the next who asks the same."""
+
+JUDGEMENT = 2
 """Raise this when `is_chunkable` would say otherwise of a stored message: capture then judges all of them anew."""
 
 
@@ -71,6 +75,8 @@ class SearchPolicy:
     own_user_id: int = 0
     """ragd's own account: its messages never do, for an answer that quotes passages must not become a passage. As long
     as it is not known (0), no bot's do."""
+    command_prefix: str = ""
+    """What typed commands begin with; none if empty."""
 
     def hears(self, author_id: int, is_bot: bool) -> bool:
         """Whether this author's messages take part."""
@@ -78,12 +84,24 @@ class SearchPolicy:
             return self.index_bots and self.own_user_id not in (0, author_id)
         return author_id != self.own_user_id or not author_id
 
+    def is_command(self, content: str) -> bool:
+        """Whether this was typed to ragd."""
+        if not self.command_prefix or not content.startswith(self.command_prefix):
+            return False
+        words = re.split(r"\s", content.removeprefix(self.command_prefix), maxsplit=1)
+        return words[0] in COMMANDS
+
 
 def is_chunkable(
     policy: SearchPolicy, author_id: int, is_bot: bool, message_type: int, content: str, extra: str
 ) -> bool:
-    """Whether a message takes part in search: conversation, by somebody who counts, and not empty."""
-    return policy.hears(author_id, is_bot) and message_type in CONVERSATION and bool(searchable_text(content, extra))
+    """Whether a message takes part in search: conversation, by somebody who counts, not typed to ragd, not empty."""
+    return (
+        policy.hears(author_id, is_bot)
+        and message_type in CONVERSATION
+        and not policy.is_command(content)
+        and bool(searchable_text(content, extra))
+    )
 
 
 def searchable_text(content: str, extra: str) -> str:

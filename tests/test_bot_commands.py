@@ -318,7 +318,7 @@ def test_a_channel_that_one_member_may_not_read_is_not_answered_from_in_public(h
     house.control.set_overwrite(channel, shut_out, OverwriteTarget.MEMBER, deny=VIEW)
     try:
         said = house.say(house.member(), "!search rain gauge")["said"]
-        assert said.startswith("Nothing found in the channels that everybody here can read.")
+        assert said.startswith("Nothing found in the channels that everybody here can read")
     finally:
         house.control.delete_overwrite(channel, shut_out)
 
@@ -341,8 +341,8 @@ def test_options(house: House, processes: dict[str, Process]) -> None:
 
 def test_nothing_found_is_said_plainly(house: House) -> None:
     user = house.member()
-    assert house.finds(user, channel=house.staff) == "Nothing found in the channels you can read."
-    assert house.finds(user, author=house.member()) == "Nothing found in the channels you can read."
+    assert house.finds(user, channel=house.staff).startswith("Nothing found in the channels you can read")
+    assert house.finds(user, author=house.member()).startswith("Nothing found in the channels you can read")
 
 
 @pytest.mark.parametrize(
@@ -409,7 +409,7 @@ def test_without_a_searcher_search_says_so(house: House, processes: dict[str, Pr
         for said in (house.finds(house.member()), house.say(house.member(), "!search rain gauge")["said"]):
             assert said.startswith("The part of ragd that knows this does not answer right now.")
             assert str(house.directory) not in said
-    assert "twice" in house.finds(house.member())
+    until(lambda: "twice" in house.finds(house.member()), "the index is back")
 
 
 def test_without_a_syncer_autosync_status_says_so(house: House, processes: dict[str, Process]) -> None:

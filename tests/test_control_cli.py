@@ -212,9 +212,15 @@ RESULT = {
     "time": "2026-01-31T12:00:00+00:00",
     "message_ids": ["100", "101"],
     "text": "ann: the rain gauge\nbob: moved to the roof",
-    "url": "https://discord.com/channels/1/10/100",
+    "url": "https://discord.com/channels/1/10/101",
+    "best_message_id": "101",
+    "highlight": "bob: moved to the roof",
+    "before": [],
+    "after": ["eve: good"],
+    "found_by": "meaning+words",
 }
-ANSWER = {"results": [RESULT], "indexed": 7, "lag_messages": 0, "took_ms": 3.2}
+STATE = {"indexed_to": "2026-01-31T13:00:00+00:00", "holes": 1, "why": "", "remarks": []}
+ANSWER = {"results": [RESULT], "indexed": 7, "lag_messages": 0, "took_ms": 3.2, **STATE}
 
 
 class FakeSearcher:
@@ -292,12 +298,13 @@ def test_search_asks_as_the_operator(ragdctl: Operator, serve: Serve) -> None:
 def test_search_shows_passages(ragdctl: Operator, serve: Serve) -> None:
     serve(ANSWER)
     assert ragdctl("search", "rain").stdout.splitlines() == [
-        "0.81  #general  ann  2026-01-31 12:00",
-        "https://discord.com/channels/1/10/100",
+        "0.81  #general  ann  2026-01-31 12:00  by meaning and words",
+        "https://discord.com/channels/1/10/101",
         "    ann: the rain gauge",
-        "    bob: moved to the roof",
+        "  > bob: moved to the roof",
+        "    eve: good",
         "",
-        "1 of 7 indexed passages in 3 ms",
+        "1 of 7 passages in 3 ms; indexed to 2026-01-31 13:00, none waiting, 1 hole in these channels",
     ]
 
 
@@ -324,11 +331,11 @@ def test_search_makes_what_people_wrote_harmless(ragdctl: Operator, serve: Serve
 
 
 def test_search_on_a_terminal_links_and_wraps(ragdctl: Operator, serve: Serve) -> None:
-    serve({**ANSWER, "results": [{**RESULT, "text": "ann: " + "word " * 40 + "the-end"}]})
+    serve({**ANSWER, "results": [{**RESULT, "text": "ann: " + "word " * 40 + "the-end", "highlight": ""}]})
     with Terminal(ragdctl, "search", "rain") as terminal:
         shown = terminal.read_to_end()
     assert b"\x1b]8;" in shown
-    assert b";https://discord.com/channels/1/10/100\x1b\\" in shown
+    assert b";https://discord.com/channels/1/10/101\x1b\\" in shown
     assert b"the-end" in shown
 
 
@@ -337,7 +344,15 @@ def test_search_without_results_says_why(ragdctl: Operator, serve: Serve) -> Non
     answer = ragdctl("search", "rain")
     assert answer.returncode == 0
     assert "nothing is indexed yet" in answer.stdout
-    assert "12 messages not yet searchable" in answer.stdout
+    assert "12 messages found by words only" in answer.stdout
+
+
+def test_search_says_why_and_what_it_could_not_look_into(ragdctl: Operator, serve: Serve) -> None:
+    serve({**ANSWER, "results": [], "why": "no message passes the filters", "remarks": ["has:cats is none of these"]})
+    assert ragdctl("search", "has:cats").stdout.splitlines()[:2] == [
+        "No results: no message passes the filters.",
+        "Note: has:cats is none of these",
+    ]
 
 
 def test_search_without_results_blames_the_filters(ragdctl: Operator, serve: Serve) -> None:

@@ -158,6 +158,23 @@ def test_system_messages_and_unknown_ones_are_kept_and_not_searched(kind: int) -
     assert not is_chunkable(SearchPolicy(), PERSON, False, kind, "words", "{}")
 
 
+@pytest.mark.parametrize(
+    ("content", "taken"),
+    [
+        ("!search rain gauge", False),
+        ("!search", False),
+        ("!sync\nnow", False),
+        ("!searching high and low", True),
+        ("! search", True),
+        ("!important: read this", True),
+        ("so I typed !search rain", True),
+    ],
+)
+def test_what_is_typed_to_ragd_is_not_searched(content: str, taken: bool) -> None:
+    assert is_chunkable(SearchPolicy(command_prefix="!"), PERSON, False, 0, content, "{}") == taken
+    assert is_chunkable(SearchPolicy(), PERSON, False, 0, content, "{}")
+
+
 def test_what_says_nothing_is_not_searched() -> None:
     assert not is_chunkable(SearchPolicy(), PERSON, False, 0, " \n", '{"pinned":true}')
     assert is_chunkable(SearchPolicy(), PERSON, False, 0, "", '{"poll":{"question":"Lunch?","answers":[]}}')

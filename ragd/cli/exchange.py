@@ -61,7 +61,12 @@ def import_(
     with advised(settings.data_dir):
         store = Store.open(settings.database_path, durability="FULL", busy_seconds=settings.busy_seconds)
         try:
-            importer = Importer(store, coverage=not no_coverage, index_bots=settings.index_bots)
+            importer = Importer(
+                store,
+                coverage=not no_coverage,
+                index_bots=settings.index_bots,
+                command_prefix=settings.command_prefix,
+            )
             reports = [_import_one(importer, path, quiet=as_json) for path in paths]
         finally:
             store.close()

@@ -23,7 +23,15 @@ _SPAN_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def search(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for, in any words.")],
+    text: Annotated[
+        str,
+        typer.Argument(
+            metavar="TEXT",
+            help='What to look for, in any words. Also "these words together", -without, from:name, in:channel or'
+            " in:thread, since:, after: and before: a date, month, year or span (2026-01-31, 2026-01, 7d), and"
+            " has:link, file, code, image or embed.",
+        ),
+    ],
     *,
     channel: Annotated[str | None, typer.Option(help="Only in this channel and its threads: name or id.")] = None,
     author: Annotated[str | None, typer.Option(help="Only passages in which this person wrote: name or id.")] = None,
@@ -33,7 +41,9 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=50, help="How many passages at most.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Search what was said. Each passage comes with its score, author, time and a link to the message."""
+    """Search what was said, by words and by meaning. Each passage comes with its score, author, time and a link; the
+    message that answers best is marked.
+    """
     newer = parse_since(since, datetime.now().astimezone()).isoformat() if since else None
     request = SearchRequest(text, "operator", limit, channel=channel, author=author, since=newer)
     answer = ask_searcher(load_settings().search_socket, request)
@@ -62,8 +72,10 @@ def _show(screen: Console, answer: SearchAnswer, request: SearchRequest) -> None
     for result in answer.results:
         _show_result(screen, result)
     if not answer.results:
-        screen.print(_why_empty(answer, request))
-    screen.print(Text(_footer(answer), style="dim"))
+        screen.print(_why_empty(answer, request), soft_wrap=True)
+    for remark in answer.remarks:
+        screen.print(Text(f"Note: {one_line(remark)}", style="yellow"), soft_wrap=True)
+    screen.print(Text(footer(answer), style="dim"), soft_wrap=True)
 
 
 def _show_result(screen: Console, result: SearchResult) -> None:
@@ -75,19 +87,40 @@ def _show_result(screen: Console, result: SearchResult) -> None:
             "  ",
             (one_line(result.author), "bold"),
             f"  {local_time(result.time)}",
+            (f"  by {result.found_by.replace('+', ' and ')}" if result.found_by else "", "dim"),
         ),
         soft_wrap=True,
     )
     screen.print(link(result.url, "dim"), soft_wrap=True)
-    passage = harmless(result.text)
+    passage = _passage(result)
     if screen.is_terminal:
-        screen.print(Padding(Text(passage), (0, 0, 1, 4)))
+        screen.print(Padding(passage, (0, 0, 1, 2)))
     else:  # for files and pipes one line stays one line
-        screen.print(Text("".join(f"    {line}\n" for line in passage.splitlines())), soft_wrap=True)
+        screen.print(Text("\n").join([*(Text("  ") + line for line in passage.split("\n")), Text("")]), soft_wrap=True)
+
+
+def _passage(result: SearchResult) -> Text:
+    """What was said, the best message marked, what stands around a single one dim."""
+    best = harmless(result.highlight)
+    start = harmless(result.text).find(best)
+    passage = harmless(result.text)
+    lines = [Text(f"  {line}", "dim") for text in result.before for line in harmless(text).splitlines()]
+    if best and start >= 0:
+        lines += _marked(passage[:start], "  ") + _marked(best, "> ", "bold")
+        passage = passage[start + len(best) :].removeprefix("\n")
+    lines += _marked(passage, "  ")
+    lines += [Text(f"  {line}", "dim") for text in result.after for line in harmless(text).splitlines()]
+    return Text("\n").join(lines)
+
+
+def _marked(text: str, mark: str, style: str = "") -> list[Text]:
+    return [Text(mark + line, style) for line in text.splitlines()]
 
 
 def _why_empty(answer: SearchAnswer, request: SearchRequest) -> str:
-    if not answer.indexed:
+    if answer.why:
+        why = one_line(answer.why)
+    elif not answer.indexed:
         why = "nothing is indexed yet; `ragdctl status` tells how far it is"
     elif request.channel or request.author or request.since:
         why = "no passage passes --channel, --author and --since; try with fewer of them"
@@ -96,6 +129,10 @@ def _why_empty(answer: SearchAnswer, request: SearchRequest) -> str:
     return f"No results: {why}."
 
 
-def _footer(answer: SearchAnswer) -> str:
-    waiting = f", {answer.lag_messages:,} messages not yet searchable" if answer.lag_messages else ""
-    return f"{len(answer.results)} of {answer.indexed:,} indexed passages in {answer.took_ms:.0f} ms{waiting}"
+def footer(answer: SearchAnswer) -> str:
+    """One line: how many of how many, and how well what was searched is known."""
+    upto = f"indexed to {local_time(answer.indexed_to)}" if answer.indexed_to else "nothing indexed"
+    waiting = f"{answer.lag_messages:,} messages found by words only" if answer.lag_messages else "none waiting"
+    holes = f"{answer.holes:,} {'hole' if answer.holes == 1 else 'holes'} in these channels"
+    shown = f"{len(answer.results)} of {answer.indexed:,} passages in {answer.took_ms:.0f} ms"
+    return f"{shown}; {upto}, {waiting}, {holes}"

@@ -30,7 +30,12 @@ _TOLD: dict[str, dict[str, str]] = {
         "backlog": "waiting",
         "invalid_requests": "requests refused",
     },
-    "syncer": {"chunks_made": "chunks made", "embedded": "embedded", "backlog": "waiting"},
+    "syncer": {
+        "chunks_made": "chunks made",
+        "embedded": "embedded",
+        "backlog": "waiting",
+        "words_waiting": "to index by words",
+    },
     "searcher": {"queries": "queries", "vectors_temporal": "temporal", "vectors_conversation": "conversation"},
     "watchdog": {"passes": "passes", "pass_ms": "ms a pass", "alerts_open": "alerts"},
 }

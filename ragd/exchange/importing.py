@@ -60,10 +60,13 @@ def _part_of(file: Path) -> tuple[str, int]:
 class Importer:
     """Imports files into a store that others may be using."""
 
-    def __init__(self, store: Store, *, coverage: bool = True, index_bots: bool = False) -> None:
-        """`coverage`: believe that files are complete. `index_bots`: see `SearchPolicy`."""
+    def __init__(
+        self, store: Store, *, coverage: bool = True, index_bots: bool = False, command_prefix: str = ""
+    ) -> None:
+        """`coverage`: believe that files are complete. For the rest see `SearchPolicy`."""
         self._store = store
         self._index_bots = index_bots
+        self._command_prefix = command_prefix
         self._coverage = coverage
         self._ends: dict[tuple[Path, str, int], int] = {}
         """The last id of each part of an export that was read whole."""
@@ -98,7 +101,7 @@ class Importer:
         return Part(number, before + 1 if before else None, is_last=not follower.exists())
 
     def _commit(self, events: Sequence[Event]) -> Tally[str]:
-        ingest = self._store.ingest(index_bots=self._index_bots)
+        ingest = self._store.ingest(index_bots=self._index_bots, command_prefix=self._command_prefix)
         retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
             wait=wait_random_exponential(multiplier=0.1, max=2.0),

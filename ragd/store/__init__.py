@@ -20,6 +20,7 @@ from ragd.store.exports import ExportStore
 from ragd.store.figures import FigureStore
 from ragd.store.health import HealthStore
 from ragd.store.ingest import Ingest
+from ragd.store.lookup import Lookup
 from ragd.store.migrations import migrate, require_schema
 from ragd.store.models import Channel
 from ragd.store.people import PeopleStore
@@ -28,6 +29,7 @@ from ragd.store.refusals import RefusalStore
 from ragd.store.standing import StandingStore
 from ragd.store.traces import TraceStore
 from ragd.store.vectors import VectorStore
+from ragd.store.words import WordIndex
 
 __all__ = ["ChunkStore", "Counts", "Hole", "Ingest", "Store", "VectorStore"]
 
@@ -79,6 +81,8 @@ class Store(Queries):
         self.purge = PurgeStore(database)
         self.people = PeopleStore(database)
         self.erasures = ErasureStore(database)
+        self.words = WordIndex(database)
+        self.lookup = Lookup(database)
 
     @classmethod
     def open(cls, path: Path, *, durability: Durability = "NORMAL", busy_seconds: float = BUSY_SECONDS) -> Store:
@@ -107,11 +111,11 @@ class Store(Queries):
             raise
         return cls(database)
 
-    def ingest(self, *, index_bots: bool = False, deleted_kept_days: float = 0) -> Ingest:
-        """The writer of messages and coverage: capture has one, so has an import. `index_bots`: see SearchPolicy;
-        `deleted_kept_days`: how long what a deleted message said is kept, found by nobody."""
+    def ingest(self, *, index_bots: bool = False, command_prefix: str = "", deleted_kept_days: float = 0) -> Ingest:
+        """The writer of messages and coverage: capture has one, so has an import. `deleted_kept_days`: how long what a
+        deleted message said is kept, found by nobody; for the rest see SearchPolicy."""
         kept_ms = int(deleted_kept_days * 86_400_000)
-        return Ingest(self._database, index_bots=index_bots, deleted_kept_ms=kept_ms)
+        return Ingest(self._database, index_bots=index_bots, command_prefix=command_prefix, deleted_kept_ms=kept_ms)
 
     @property
     def database(self) -> APSWDatabase:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from ragd.snowflake import from_unix_seconds
 from ragd.store.database import Queries
+from ragd.store.words import WordIndex
 
 CANARY_CHANNEL = 0
 """No channel of Discord has this id, and no row of `channel` this one."""
@@ -38,8 +39,9 @@ class CanaryStore(Queries):
                 words,
                 SOURCE,
                 time.time_ns() // 1_000_000,
-                self._next_change(),
+                change := self._next_change(),
             )
+            WordIndex(self._database).follow(change - 1)
         return message_id
 
     def waits_for(self, message_id: int) -> Stage:
@@ -59,9 +61,10 @@ class CanaryStore(Queries):
             ):
                 self._execute(
                     "UPDATE message SET deleted = 1, chunkable = 0, content = '', change = ? WHERE id = ?",
-                    self._next_change(),
+                    change := self._next_change(),
                     message_id,
                 )
+                WordIndex(self._database).follow(change - 1)
 
     def bury(self) -> int:
         """Take recalled canaries out of the store that no chunk holds any more; returns how many are left."""

@@ -23,6 +23,9 @@ REMOVALS_PRUNED = "removals_pruned"
 FULL_PASSES_WANTED = "full_pass_wanted"
 """Counter: how often somebody asked for a full pass. The syncer heeds that it grew, not how far."""
 
+DROPPED = "chunks_dropped"
+"""Counter: chunks that went at once, with a message of theirs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -297,6 +300,8 @@ class ChunkStore(Queries):
         return self._drop({row[0]: row[1:] for row in rows})
 
     def _drop(self, chunks: Mapping[int, Row]) -> tuple[int, int]:
+        if not chunks:
+            return 0, 0
         now_ms, vectors = _now_ms(), 0
         for chunk_id, (strategy, *cell) in chunks.items():
             vectors += self._remove(strategy, [chunk_id])
@@ -307,7 +312,18 @@ class ChunkStore(Queries):
                 *cell,
                 now_ms,
             )
+        self._execute(
+            "INSERT INTO counter (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + ?",
+            DROPPED,
+            len(chunks),
+            len(chunks),
+        )
         return len(chunks), vectors
+
+    def dropped(self) -> int:
+        """How many chunks were ever taken out otherwise than by the syncer's own plans."""
+        rows = self._all("SELECT value FROM counter WHERE name = ?", DROPPED)
+        return int(rows[0][0]) if rows else 0
 
     def _remove(self, strategy: str, chunk_ids: Sequence[int], keep: Collection[bytes] = ()) -> int:
         """Drop chunks, their text and, unless another chunk (or `keep`) shares it, their vectors; returns how many of

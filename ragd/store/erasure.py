@@ -1,7 +1,8 @@
 """Erasures: asked for by a member or the operator, done in slices by one process; the table is queue and history.
 
 It writes messages beside Ingest, in the same way: a change number for each, inside an IMMEDIATE transaction. Chunks
-that hold what is erased go in that same transaction, with their vectors: nobody has to wait until the syncer comes to them.
+that hold what is erased go in that same transaction, with their vectors and words: nobody has to wait until the syncer
+comes to them.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from ragd.store.chunks import ChunkStore
 from ragd.store.coverage import THREAD_TYPES
 from ragd.store.database import Queries
 from ragd.store.withholding import ERASED
+from ragd.store.words import WordIndex
 
 Kind = Literal["user", "channel", "before"]
 Asker = Literal["member", "operator"]
 State = Literal["rows", "file", "log", "index", "done"]
-"""Messages and chunks; the database's file rewritten; its log emptied; index files written anew; over."""
+"""Messages and chunks; words merged and the database's file rewritten; its log emptied; index files written anew."""
 
 SLICE = 250
 """Messages a transaction: some 20 ms, in which capture waits."""
@@ -248,6 +250,7 @@ class ErasureStore(Queries):
             " is_bot = 0, reply_to_id = NULL, edited_at = 0, erase_at = 0, change = ? WHERE id = ?",
             ((first + nth, message_id) for nth, message_id in enumerate(message_ids)),
         )
+        WordIndex(self._database).follow(first - 1)
         return len(message_ids), *self._chunks.drop(message_ids)
 
     def erase_deleted(self, now_ms: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -45,6 +46,7 @@ from ragd.store.models import Channel, Guild
 from ragd.store.reactions import ReactionStore
 from ragd.store.refusals import RefusalStore
 from ragd.store.standing import StandingStore
+from ragd.store.words import WordIndex
 from ragd.text import SearchPolicy
 
 _NEVER = 2**63 - 1
@@ -60,13 +62,20 @@ class Ingest(Queries):
     session. That memory is lost with the process, on purpose: the next session has to prove itself anew.
     """
 
-    def __init__(self, database: APSWDatabase, *, index_bots: bool = False, deleted_kept_ms: int = 0) -> None:
+    def __init__(
+        self,
+        database: APSWDatabase,
+        *,
+        index_bots: bool = False,
+        command_prefix: str = "",
+        deleted_kept_ms: int = 0,
+    ) -> None:
         super().__init__(database)
         self._deleted_kept_ms = deleted_kept_ms
         self._live_from: dict[int, int] = {}
         self._excluded = StandingStore(database).excluded()
         self._judgement = Judgement(database)
-        self._policy = SearchPolicy(index_bots, self._judgement.own_user_id())
+        self._policy = SearchPolicy(index_bots, self._judgement.own_user_id(), command_prefix)
         self.judges = True
         """Whether stored messages may have to be judged anew: then `judge_some` is to be called."""
         self.totals: Tally[str] = Tally()
@@ -140,9 +149,11 @@ class _Batch(Queries):
 
     def run(self, events: Sequence[Event]) -> None:
         (self._change,) = self._one("SELECT value FROM counter WHERE name = 'message_change'")
+        before = self._change
         for kind, run in groupby(events, type):
             self._handlers[kind](list(run))
         self._extend_live()
+        WordIndex(self._database).follow(before)
         self._execute("UPDATE counter SET value = ? WHERE name = 'message_change'", self._change)
 
     @property
@@ -167,7 +178,7 @@ class _Batch(Queries):
         return [row[0] for row in self._all("SELECT id FROM channel WHERE (guild_id >> 22) % ? = ?", count, shard_id)]
 
     def _logged_in(self, events: list[LoggedIn]) -> None:
-        self._messages.policy = SearchPolicy(self.policy.index_bots, events[-1].user_id)
+        self._messages.policy = replace(self.policy, own_user_id=events[-1].user_id)
         Judgement(self._database).set_own_user_id(self.policy.own_user_id)
 
     def _guilds_seen(self, events: list[GuildSeen]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from ragd.store.canary import SOURCE as CANARY
 from ragd.store.database import Queries, Row
+from ragd.store.words import WordIndex
 from ragd.text import JUDGEMENT, SearchPolicy, is_chunkable
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ class Judgement(Queries):
 
     def _change(self, misjudged: Sequence[tuple[int, int, bool]]) -> None:
         """Whoever wrote a message since it was read has judged it too: its change number is another then."""
+        if not misjudged:
+            return
         (newest,) = self._one("SELECT value FROM counter WHERE name = 'message_change'")
         self._execute_many(
             "UPDATE message SET chunkable = ?, change = ? WHERE id = ? AND change = ?",
@@ -77,6 +80,7 @@ class Judgement(Queries):
                 for nth, (message_id, change, chunkable) in enumerate(misjudged, 1)
             ],
         )
+        WordIndex(self._database).follow(newest)
         self._execute("UPDATE counter SET value = ? WHERE name = 'message_change'", newest + len(misjudged))
 
     def _counter(self, name: str) -> int:
@@ -102,5 +106,5 @@ def _misjudged(policy: SearchPolicy, rows: Iterable[Row]) -> list[tuple[int, int
 
 def _fingerprint(policy: SearchPolicy) -> int:
     """What stands in the counters for a policy; never 0."""
-    rule = f"{JUDGEMENT} {policy.index_bots} {policy.own_user_id}"
+    rule = f"{JUDGEMENT} {policy.index_bots} {policy.own_user_id} {policy.command_prefix}"
     return int.from_bytes(hashlib.sha256(rule.encode()).digest()[:6]) + 1

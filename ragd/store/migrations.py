@@ -217,6 +217,23 @@ MIGRATIONS: tuple[Migration, ...] = (
     ),
     Migration(
         5,
+        "search by words",
+        (
+            # Contentless: their text is a function of the message's row, see ragd/store/words.py.
+            """CREATE VIRTUAL TABLE message_word USING fts5 (
+                text, marks, content='', contentless_delete=1, tokenize='porter unicode61 remove_diacritics 2'
+            )""",
+            """CREATE VIRTUAL TABLE message_trigram USING fts5 (
+                text, content='', contentless_delete=1, tokenize='trigram remove_diacritics 1'
+            )""",
+            "CREATE VIRTUAL TABLE message_trigram_terms USING fts5vocab (message_trigram, 'row')",
+            # What is stored already is indexed by the syncer, newest first, while everything runs.
+            "INSERT INTO counter (name, value) VALUES ('words_version', 1),"
+            " ('words_to_fill', (SELECT coalesce(max(id) + 1, 0) FROM message))",
+        ),
+    ),
+    Migration(
+        6,
         "erasure, opt-out, retention",
         (
             "ALTER TABLE message ADD COLUMN erase_at INTEGER NOT NULL DEFAULT 0",

@@ -1,6 +1,6 @@
 """What was promised to members, in a small file outside of the database: a restored backup must not break it.
 
-Ids and times alone. SQLite is the truth; this is its copy for the day on which the database is put back to an older one.
+Ids and times alone. SQLite is the truth; this is its copy for the day on which the database is put back to another.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Literal
 from ragd.scope import Scope
 from ragd.store.database import Queries
 from ragd.store.standing import StandingStore
+from ragd.store.words import WordIndex
 
 Reason = Literal["captured", "denied", "deleted", "unreadable", "left"]
 """Why a channel is captured no more, `captured` if it still is."""
@@ -116,6 +117,7 @@ class PurgeStore(Queries):
             " WHERE id = ?",
             ((first + nth, message_id) for nth, message_id in enumerate(message_ids)),
         )
+        WordIndex(self._database).follow(first - 1)
 
     def _is_captured(self, channel_id: int) -> bool:
         (reason,) = self._one(

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.chunks import REMOVALS_PRUNED
-from ragd.store.coverage import THREAD_TYPES
 from ragd.store.database import Queries
 from ragd.store.erasure import PURGE_WANTED, PURGED
+from ragd.store.scope import FINDABLE, OPEN, THREADS, Filter, of_chunks
 
 _VARIABLES = 500
 """Bound parameters a statement; SQLite allows 32,766, shorter lists keep statements in its cache."""
-
-
-_FINDABLE = "NOT {0}.deleted AND NOT {0}.excluded AND ({0}.readable OR {0}.imported)"
-"""What is kept of a channel that the bot may not read any more, or is told to leave alone, is found by nobody."""
-
-_OPEN = "NOT {0}.deleted AND ({0}.readable OR {0}.imported)"
-"""What must be true of a thread's parent. Not that it is captured: whether a thread is left out is for the most
-specific of the listed ids to say, and stands in the thread's own row."""
-
-_THREADS = ",".join(map(str, THREAD_TYPES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +24,6 @@ class Changes:
     removed: list[int]
     position: int
     more: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which chunks may be answered; None means any. Ids of Discord, times as snowflakes."""
-
-    channel_ids: Collection[int] | None = None
-    author_id: int | None = None
-    since_id: int | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        return self.channel_ids is None and self.author_id is None and self.since_id is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,24 +122,17 @@ class VectorStore(Queries):
 
     def allowed_chunks(self, strategy: str, wanted: Filter) -> list[int]:
         """Ids of the strategy's chunks that pass a filter."""
-        where: list[str] = ["c.strategy = ?"]
-        parameters: list[object] = [strategy]
-        if wanted.since_id is not None:
-            where.append("c.last_id >= ?")
-            parameters.append(wanted.since_id)
-        if wanted.author_id is not None:
-            where.append(
-                "EXISTS (SELECT 1 FROM chunk_message cm JOIN message m ON m.id = cm.message_id"
-                " WHERE cm.chunk_id = c.id AND m.author_id = ?)"
-            )
-            parameters.append(wanted.author_id)
-        base = f"SELECT c.id FROM chunk c WHERE {' AND '.join(where)}"
-        if wanted.channel_ids is None:
-            return [row[0] for row in self._all(base, *parameters)]
+        where, parameters = of_chunks(wanted)
         return [
             row[0]
-            for part in _slices(sorted(wanted.channel_ids))
-            for row in self._all(f"{base} AND c.channel_id IN ({_marks(part)})", *parameters, *part)
+            for row in self._all(f"SELECT c.id FROM chunk c WHERE c.strategy = ? AND {where}", strategy, *parameters)
+        ]
+
+    def canary_chunks(self, strategy: str) -> list[int]:
+        """Ids of the chunks that hold canaries: no other query may be told of them."""
+        return [
+            row[0]
+            for row in self._all("SELECT id FROM chunk WHERE strategy = ? AND channel_id = ?", strategy, CANARY_CHANNEL)
         ]
 
     def passages(self, chunk_ids: Sequence[int]) -> dict[int, Passage]:
@@ -175,19 +145,64 @@ class VectorStore(Queries):
             rows = self._all(
                 "SELECT c.id, c.strategy, ch.guild_id, coalesce(g.name, ''), ch.id, ch.name,"
                 " m.id, m.author_id, m.author_name, m.content, m.extra"
-                f" FROM chunk c JOIN channel ch ON ch.id = c.channel_id AND {_FINDABLE.format('ch')}"
-                f" LEFT JOIN channel p ON p.id = ch.parent_id AND ch.type IN ({_THREADS})"
+                f" FROM chunk c JOIN channel ch ON ch.id = c.channel_id AND {FINDABLE.format('ch')}"
+                f" LEFT JOIN channel p ON p.id = ch.parent_id AND ch.type IN ({THREADS})"
                 " LEFT JOIN guild g ON g.id = ch.guild_id"
                 " JOIN chunk_message cm ON cm.chunk_id = c.id"
                 " JOIN message m ON m.id = cm.message_id AND m.chunkable"
                 f" WHERE c.id IN ({_marks(part)}) AND NOT coalesce(g.removed, 0)"
-                f" AND (p.id IS NULL OR {_OPEN.format('p')}) ORDER BY c.id, m.id",
+                f" AND (p.id IS NULL OR {OPEN.format('p')}) ORDER BY c.id, m.id",
                 *part,
             )
             for row in rows:
                 passage = found.setdefault(row[0], Passage(*row[:6]))
                 passage.messages.append(PassageMessage(*row[6:]))
         return found
+
+    def homes(self, message_ids: Sequence[int], strategies: Sequence[str]) -> dict[int, int]:
+        """A chunk of each message that has one, of the first of the strategies that has it."""
+        found: dict[int, tuple[int, int]] = {}
+        for part in _slices(message_ids):
+            rows = self._all(
+                "SELECT cm.message_id, c.strategy, c.id FROM chunk_message cm JOIN chunk c ON c.id = cm.chunk_id"
+                f" WHERE cm.message_id IN ({_marks(part)})",
+                *part,
+            )
+            for message_id, strategy, chunk_id in rows:
+                if strategy in strategies:
+                    place = (strategies.index(strategy), chunk_id)
+                    found[message_id] = min(place, found.get(message_id, place))
+        return {message_id: place[1] for message_id, place in found.items()}
+
+    def bare_passages(self, message_ids: Sequence[int]) -> dict[int, Passage]:
+        """Messages as passages of their own, by message id; obeys no filter: the caller has.
+
+        `chunk_id` is then the negative of the message's.
+        """
+        found: dict[int, Passage] = {}
+        for part in _slices(message_ids):
+            rows = self._all(
+                "SELECT m.id, ch.guild_id, coalesce(g.name, ''), ch.id, ch.name, m.author_id, m.author_name, m.content,"
+                " m.extra FROM message m JOIN channel ch ON ch.id = m.channel_id"
+                " LEFT JOIN guild g ON g.id = ch.guild_id"
+                f" WHERE m.chunkable AND m.id IN ({_marks(part)})",
+                *part,
+            )
+            for row in rows:
+                message = PassageMessage(row[0], *row[5:])
+                found[row[0]] = Passage(-row[0], "message", row[1], row[2], row[3], row[4], [message])
+        return found
+
+    def neighbours(
+        self, channel_id: int, message_id: int, count: int
+    ) -> tuple[list[PassageMessage], list[PassageMessage]]:
+        """Up to so many messages before and after one in its channel, both ascending by id."""
+        base = (
+            "SELECT id, author_id, author_name, content, extra FROM message WHERE channel_id = ? AND chunkable AND id"
+        )
+        before = self._all(f"{base} < ? ORDER BY id DESC LIMIT ?", channel_id, message_id, count)
+        after = self._all(f"{base} > ? ORDER BY id LIMIT ?", channel_id, message_id, count)
+        return [PassageMessage(*row) for row in reversed(before)], [PassageMessage(*row) for row in after]
 
     def canaries_in(self, chunk_ids: Sequence[int]) -> list[int]:
         """Ids of canaries that the chunks hold: what `passages` shows nobody (ragd/store/canary.py)."""

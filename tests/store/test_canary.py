@@ -55,7 +55,7 @@ def test_nobody_else_sees_it(world: World) -> None:
     assert world.best(WORDS, channel_ids=frozenset({CANARY_CHANNEL})) == []
     for access in ("operator", {"channels": [CANARY_CHANNEL]}):
         query = read_query({"query": WORDS, "access": access, "channel": "0"}, world.store.vectors)
-        assert world.search.answer(query) == []
+        assert world.search.answer(query).results == []
 
 
 def test_it_leaves_nothing_behind(world: World) -> None:

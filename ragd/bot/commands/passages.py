@@ -42,17 +42,22 @@ def render_answer(answer: Answer, room: int) -> str:
     """All passages in at most `room` characters; each gets the same share, none is left out before it must be."""
     results = answer.found.results
     if not results:
-        return "\n".join([NOTHING_PUBLIC if answer.public else NOTHING_FOUND, *_notes(answer)])
+        return "\n".join([_nothing(answer), *_notes(answer)])
     notes = "\n".join(_notes(answer))
     headers = [_header(number, result) for number, result in enumerate(results, 1)]
     headers = _that_fit(headers, room - width(notes) - 1)
     spent = sum(width(header) + _BLOCK_OVERHEAD + 2 for header in headers) + width(notes) + 1
     share = min(_QUOTE_MOST, max(0, (room - spent) // len(headers))) if headers else 0
     blocks = [
-        f"{header}\n{code_block(quote(result.text, answer.question, share))}"
+        f"{header}\n{code_block(quote(result.text, answer.question, share, result.highlight))}"
         for header, result in zip(headers, results, strict=False)
     ]
     return "\n".join([*blocks, notes] if notes else blocks)
+
+
+def _nothing(answer: Answer) -> str:
+    said = NOTHING_PUBLIC if answer.public else NOTHING_FOUND
+    return f"{said[:-1]}: {inert_line(answer.found.why, 300)}." if answer.found.why else said
 
 
 def _that_fit(headers: Sequence[str], room: int) -> list[str]:
@@ -77,7 +82,9 @@ def _unix_seconds(iso: str) -> float:
 
 
 def _notes(answer: Answer) -> list[str]:
-    notes = []
+    notes = [f"Note: {inert_line(remark, 200)}." for remark in answer.found.remarks[:3]]
+    if answer.found.indexed_to:
+        notes.append(_state(answer.found))
     if answer.found.lag_messages >= _LAG_TOLD:
         notes.append("Search is catching up: some messages cannot be found yet.")
     if answer.public:
@@ -85,13 +92,24 @@ def _notes(answer: Answer) -> list[str]:
     return notes
 
 
-def quote(text: str, question: str, length: int) -> str:
-    """The part of a passage that has most of the question's words, from the start of that message on."""
+def _state(found: SearchAnswer) -> str:
+    """How well what was searched is known."""
+    holes = f", {found.holes:,} {'hole' if found.holes == 1 else 'holes'} in its history" if found.holes else ""
+    return f"-# Searched up to {moment(_unix_seconds(found.indexed_to), 'f')}{holes}"
+
+
+def quote(text: str, question: str, length: int, best: str = "") -> str:
+    """A passage, its best message marked; of a long one, what begins there, or where most of the question is met."""
+    lines, marked = _lines(text), _lines(best)[:1]
+    if width("\n".join(lines)) + 2 > length and lines:
+        lines = lines[lines.index(marked[0]) if marked and marked[0] in lines else _best_line(lines, question) :]
+    shown = [f"> {line}" if line in marked and len(lines) > 1 else line for line in lines]
+    return clip("\n".join(shown), length)
+
+
+def _lines(text: str) -> list[str]:
     lines = [" ".join(line.split()) for line in inert(text).splitlines()]
-    lines = [line for line in lines if line]
-    if width("\n".join(lines)) > length:
-        lines = lines[_best_line(lines, question) :]
-    return clip("\n".join(lines), length)
+    return [line for line in lines if line]
 
 
 def _best_line(lines: Sequence[str], question: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import discord
@@ -21,7 +22,9 @@ SearchPlace = discord.TextChannel | discord.VoiceChannel | discord.StageChannel 
 class SearchOptions(commands.FlagConverter, case_insensitive=True):
     """Options of the slash command; in a text command `!search words limit: 3 since: 7d`."""
 
-    text: commands.Range[str, 1, 500] = commands.flag(positional=True, description="What to look for, in any words")
+    text: commands.Range[str, 1, 500] = commands.flag(
+        positional=True, description='Words, "phrases", -without, from: in: before: since: has:'
+    )
     channel: SearchPlace | None = commands.flag(default=None, description="Only in this channel and its threads")
     author: discord.User | None = commands.flag(default=None, description="Only where this person wrote")
     since: str | None = commands.flag(default=None, description="Only what is newer: 2026-01-31, or 30m, 12h, 7d, 2w")
@@ -85,4 +88,4 @@ def _is_age_restricted(channel: object) -> bool:
 def _only(found: SearchAnswer, reach: dict[int, int]) -> SearchAnswer:
     """The same once more on our side of the socket: a passage from elsewhere is never shown."""
     results = [result for result in found.results if int(result.channel_id) in reach]
-    return SearchAnswer(results, found.indexed, found.lag_messages, found.took_ms)
+    return replace(found, results=results)

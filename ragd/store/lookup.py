@@ -1,0 +1,212 @@
+"""What the searcher reads of the indexes of words (ragd/store/words.py wrote them)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from playhouse.apsw_ext import APSWDatabase
+
+from ragd.store.database import Queries
+from ragd.store.scope import Filter, Matches, of_messages, reach
+from ragd.store.words import TO_FILL
+from ragd.terms import SHORTEST_TRIGRAM, has_word, is_fragment, is_unspaced, mark, quoted
+
+COMMON = 10_000
+"""So many messages are ranked for a query at most, some 30 ms of work; a word in more of them says little."""
+
+NEWEST = 300
+"""Of words that are all common, so many of the newest messages are ranked."""
+
+MOST_TERMS = 24
+"""Of a longer question the rarest words are looked for: more say little and cost as much."""
+
+_BEGINNINGS = 64
+"""Trigrams looked at for a fragment of one or two characters: the most frequent ones that begin with it."""
+
+_TOTAL_SECONDS = 60.0
+"""Counting all messages takes a tenth of a second for a million."""
+
+_NOTHING = '"\x01\x01\x01"'
+"""Matches no message: what is asked for can be in none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A word or fragment of a query as the indexes know it: in how many messages it is, COMMON + 1 for more."""
+
+    text: str
+    match: Matches
+    messages: int
+
+
+class Lookup(Queries):
+    """Search by words. One connection, one thread; every query obeys a `Filter`."""
+
+    def __init__(self, database: APSWDatabase) -> None:
+        super().__init__(database)
+        self._total, self._total_due = 0, 0.0
+
+    # Expressions
+
+    def required(self, phrases: Sequence[str], has: Collection[str]) -> Matches:
+        """Messages with every phrase, and with every kind of thing."""
+        parts = [self.phrase(phrase) for phrase in phrases]
+        words = [part.words for part in parts if part.words] + [f'marks : "{mark(kind)}"' for kind in sorted(has)]
+        fragments = [part.fragments for part in parts if part.fragments]
+        return Matches(" AND ".join(f"({part})" for part in words), " AND ".join(f"({part})" for part in fragments))
+
+    def phrase(self, text: str) -> Matches:
+        """Messages with these words side by side, or with this fragment."""
+        unspaced = is_unspaced(text)
+        words = f"text : {quoted(text)}" if has_word(text) and not unspaced else ""
+        parts = [self._fragment(piece) for piece in text.split() if unspaced or not words]
+        return Matches(words, " AND ".join(f"({part})" for part in parts))
+
+    def term(self, text: str) -> Term:
+        """A word of a query. A fragment is looked for as a word too, a word nobody wrote as part of a fragment."""
+        words = f"text : {quoted(text)}" if has_word(text) else ""
+        fragments = self._fragment(text) if is_fragment(text) else ""
+        count = self._count("message_word", words) if words else 0
+        if not count and not fragments and len(text) >= SHORTEST_TRIGRAM:
+            fragments = self._fragment(text)
+        if fragments:
+            count = max(count, self._count("message_trigram", fragments))
+        return Term(text, Matches(words, fragments), count)
+
+    def _fragment(self, piece: str) -> str:
+        """An expression of trigrams. One or two characters begin trigrams, thanks to the padding behind each piece."""
+        if len(piece) >= SHORTEST_TRIGRAM:
+            return quoted(piece)
+        begin = piece.lower()
+        rows = self._all(
+            "SELECT term FROM message_trigram_terms WHERE term >= ? AND term < ? ORDER BY doc DESC LIMIT ?",
+            begin,
+            begin + "\U0010ffff",
+            _BEGINNINGS,
+        )
+        return " OR ".join(quoted(row[0]) for row in rows) or _NOTHING
+
+    def _count(self, table: str, match: str) -> int:
+        """In how many messages, of anybody; counts no further than it must."""
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {table} MATCH ? LIMIT ?)"
+        return int(self._one(sql, match, COMMON + 1)[0])
+
+    # Hits
+
+    def ranked(self, terms: Sequence[Term], wanted: Filter, limit: int) -> list[tuple[int, float]]:
+        """Ids of messages with any of the terms and how well they match (BM25, more is better), best first.
+
+        The rarest terms count, as many of them as together are in no more than COMMON messages. When not even one is
+        so rare, the newest messages with all of the terms come first, and after those the newest with any.
+        """
+        known = sorted((term for term in terms if term.messages), key=lambda term: term.messages)[:MOST_TERMS]
+        rare = _affordable(known)
+        if known and not rare:
+            return self._newest(known, wanted, limit)
+        scores: dict[int, float] = {}
+        for table in ("message_word", "message_trigram"):
+            for message_id, score in self._best(table, _any_of(rare, table), wanted, limit):
+                scores[message_id] = scores.get(message_id, 0.0) + score
+        return sorted(scores.items(), key=lambda hit: (-hit[1], -hit[0]))[:limit]
+
+    def _best(self, table: str, match: str, wanted: Filter, limit: int) -> list[tuple[int, float]]:
+        if not match:
+            return []
+        where, parameters = of_messages(wanted)
+        # CROSS JOIN: from the index of words to messages, never the other way round. Marks do not count as words.
+        return [
+            (row[0], row[1])
+            for row in self._all(
+                f"SELECT m.id, -bm25({table}, 1.0, 0.0) AS score FROM {table} CROSS JOIN message m"
+                f" ON m.id = {table}.rowid WHERE {table} MATCH ? AND {where} ORDER BY score DESC, m.id DESC LIMIT ?",
+                match,
+                *parameters,
+                limit,
+            )
+        ]
+
+    def _newest(self, terms: Sequence[Term], wanted: Filter, limit: int) -> list[tuple[int, float]]:
+        where, parameters = of_messages(wanted)
+        found: dict[int, float] = {}
+        for joint, score in ((" AND ", 1.0), (" OR ", 0.5)):
+            for table in ("message_word", "message_trigram"):
+                match = _any_of(terms, table, joint)
+                rows = self._all(
+                    f"SELECT m.id FROM {table} CROSS JOIN message m ON m.id = {table}.rowid"
+                    f" WHERE {table} MATCH ? AND {where} ORDER BY {table}.rowid DESC LIMIT ?",
+                    match or _NOTHING,
+                    *parameters,
+                    min(limit, NEWEST),
+                )
+                for (message_id,) in rows:
+                    found.setdefault(message_id, score)
+            if len(found) >= limit:
+                break
+        return sorted(found.items(), key=lambda hit: (-hit[1], -hit[0]))[:limit]
+
+    def newest(self, wanted: Filter, limit: int) -> list[tuple[int, float]]:
+        """The newest messages that pass, for a query that says nothing but what they must fulfil."""
+        where, parameters = of_messages(wanted)
+        rows = self._all(f"SELECT m.id FROM message m WHERE {where} ORDER BY m.id DESC LIMIT ?", *parameters, limit)
+        return [(row[0], 1.0) for row in rows]
+
+    def weights(self, terms: Sequence[Term]) -> list[float]:
+        """How much each term tells: the logarithm of how rare it is (BM25's)."""
+        if time.monotonic() >= self._total_due:
+            self._total = int(self._one("SELECT count(*) FROM message_word_docsize")[0])
+            self._total_due = time.monotonic() + _TOTAL_SECONDS
+        return [math.log(1 + (max(self._total - term.messages, 0) + 0.5) / (term.messages + 0.5)) for term in terms]
+
+    # Reasons
+
+    def passing(self, wanted: Filter, limit: int) -> int:
+        """How many messages pass, counted up to `limit`."""
+        where, parameters = of_messages(wanted)
+        return int(
+            self._one(f"SELECT count(*) FROM (SELECT 1 FROM message m WHERE {where} LIMIT ?)", *parameters, limit)[0]
+        )
+
+    def newest_id(self, wanted: Filter) -> int:
+        """The newest stored message of the channels that may be searched, 0 for none."""
+        within, parameters = reach(wanted)
+        row = self._one(
+            f"SELECT coalesce(max((SELECT max(id) FROM message WHERE channel_id = r.id)), 0) FROM ({within}) r",
+            *parameters,
+        )
+        return int(row[0])
+
+    def lag(self, wanted: Filter) -> int:
+        """Messages of these channels that changed since their chunks were made, by the strategy furthest behind."""
+        within, parameters = reach(wanted)
+        row = self._one(
+            f"WITH r AS MATERIALIZED ({within}) SELECT coalesce(max("
+            "(SELECT count(*) FROM message WHERE change > s.position AND channel_id IN r)"
+            " + (SELECT coalesce(sum(messages), 0) FROM dirty_cell d"
+            " WHERE d.strategy = s.strategy AND d.channel_id IN r)), 0) FROM sync_state s",
+            *parameters,
+        )
+        return int(row[0])
+
+    def channels(self, wanted: Filter) -> set[int]:
+        """The channels that may be searched."""
+        sql, parameters = reach(wanted)
+        return {row[0] for row in self._all(sql, *parameters)}
+
+    def to_fill(self) -> bool:
+        """Whether stored messages may still be missing from the indexes of words."""
+        return bool(self._all("SELECT 1 FROM counter WHERE name = ? AND value > 0", TO_FILL))
+
+
+def _affordable(terms: Sequence[Term]) -> list[Term]:
+    """Of terms, the rarest first, those that together are in no more than COMMON messages."""
+    sums = accumulate(term.messages for term in terms)
+    return [term for term, messages in zip(terms, sums, strict=True) if messages <= COMMON]
+
+
+def _any_of(terms: Sequence[Term], table: str, joint: str = " OR ") -> str:
+    expressions = [term.match.words if table == "message_word" else term.match.fragments for term in terms]
+    return joint.join(f"({expression})" for expression in expressions if expression)
