@@ -139,6 +139,15 @@ class ErasureStore(Queries):
 
     # Looking
 
+    def count_older(self, channel_ids: Collection[int], before_id: int) -> int:
+        """Messages that are older, of these channels with their threads or (none named) of all."""
+        if not channel_ids:
+            query = "SELECT count(*) FROM message WHERE id < ? AND channel_id <> ? AND NOT deleted"
+            return int(self._one(query, before_id, CANARY_CHANNEL)[0])
+        places = {place for one in channel_ids for place in (one, *self._threads_of(one))}
+        query = "SELECT count(*) FROM message WHERE channel_id = ? AND id < ? AND NOT deleted"
+        return sum(int(self._one(query, place, before_id)[0]) for place in places)
+
     def find(self, erasure_id: int) -> Erasure | None:
         found = self._select("id = ?", erasure_id)
         return found[0] if found else None
