@@ -66,7 +66,8 @@ class Eraser:
         if now >= self._due_due:
             self._due_due = now + DUE_SECONDS
             self._write_promises()
-            return self._erase_deleted(now)
+            if self._erase_deleted(now):
+                return True
         self._finish_files(now)
         return False
 
