@@ -214,7 +214,11 @@ class Capture:
         # FULL: an event counts as captured only when a power cut cannot take it back.
         settings = self._settings
         self._store = Store.open(settings.database_path, durability="FULL", busy_seconds=settings.busy_seconds)
-        self._ingest = self._store.ingest(index_bots=settings.index_bots, command_prefix=settings.command_prefix)
+        self._ingest = self._store.ingest(
+            index_bots=settings.index_bots,
+            command_prefix=settings.command_prefix,
+            deleted_kept_days=settings.deleted_retention_days,
+        )
 
     def _opened(self) -> Store:
         assert self._store is not None, "the store is opened before any task starts"

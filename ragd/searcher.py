@@ -79,6 +79,7 @@ class Follower:
         self._saved_position = self.position
         self._snapshot_due = time.monotonic() + SNAPSHOT_SECONDS
         self._compaction_due = time.monotonic() + COMPACTION_SECONDS
+        self._purged = self._purging = store.purged(strategy)
 
     def _load(self) -> tuple[VectorIndex, int]:
         """The snapshot, or an empty index that begins at change 0, which is how an index is rebuilt."""
@@ -101,13 +102,22 @@ class Follower:
     def step(self, now: float) -> bool:
         """Follow some changes, move some vectors; True if there is more to do."""
         followed = self._follow()
-        if not followed and self._compaction_is_due(now):
+        if not followed and (self._purge_is_due() or self._compaction_is_due(now)):
             self._compaction_due = now + COMPACTION_SECONDS
             self.index.compact()
         more = self.index.fold(FOLDS_A_STEP)
         if not followed and not more:
             self._snapshot_if_due(now)
         return followed or more
+
+    def _purge_is_due(self) -> bool:
+        """Whether something was erased (ragd/store/erasure.py) since the files were last purged; true once."""
+        wanted = self._store.purge_wanted()
+        if wanted <= self._purging or self.position < wanted:
+            return False
+        self._purging = wanted
+        self._snapshot_due = time.monotonic()
+        return True
 
     def _compaction_is_due(self, now: float) -> bool:
         return self.index.needs_compaction or (now >= self._compaction_due and self.index.stats().deleted > 0)
@@ -142,6 +152,7 @@ class Follower:
         late = now - self._snapshot_due
         return (
             changed >= SNAPSHOT_AT_ONCE
+            or (self._purging > self._purged and late >= 0)
             or (changed >= SNAPSHOT_WORTH and late >= 0)
             or (changed > 0 and late >= SNAPSHOT_LATEST_SECONDS - SNAPSHOT_SECONDS)
         )
@@ -149,8 +160,10 @@ class Follower:
     def snapshot(self) -> None:
         """Write the index to disk. A disk that will not take it is logged: the database has everything."""
         self._snapshot_due = time.monotonic() + SNAPSHOT_SECONDS
-        if self.position == self._saved_position:
+        if self.position == self._saved_position and self._purging == self._purged:
             return
+        # a compaction that is not over yet leaves removed vectors in the files
+        purged = self._purged if self.index.stats().compacting else self._purging
         try:
             generation = self.index.save(
                 self._directory, position=self.position, model_key=self._model_key, strategy=self._strategy
@@ -159,6 +172,9 @@ class Follower:
             _log.warning("%s: index snapshot failed: %s", self._strategy, error)
             return
         self._saved_position = self.position
+        if purged > self._purged:
+            self._store.note_purged(self._strategy, purged)
+            self._purged = purged
         _log.info("%s: index snapshot %d with %d vectors", self._strategy, generation, len(self.index))
 
 

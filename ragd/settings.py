@@ -15,6 +15,7 @@ from ragd.settings_types import (
     MOST_SHARDS,
     STRATEGY_NAMES,
     Ids,
+    Keepings,
     OptionalDsn,
     OptionalId,
     OptionalPath,
@@ -200,6 +201,20 @@ class Settings(BaseSettings):
         False,
         validation_alias="RAGD_INDEX_BOTS",
         description="Whether messages of other bots and of webhooks take part in search; ragd's own never do.",
+    )
+    retention_days: Keepings = Field(
+        (),
+        validation_alias="RAGD_RETENTION_DAYS",
+        description="How many days messages are kept, and then erased; 0 or nothing: for ever. `365,123456789=30` keeps"
+        " a year, of the channel, thread, category or guild 123456789 a month; the most specific counts.",
+    )
+    deleted_retention_days: float = Field(
+        0.0,
+        ge=0,
+        le=365,
+        validation_alias="RAGD_DELETED_RETENTION_DAYS",
+        description="How many days the text of a message stays in the database after it was deleted on Discord, found"
+        " by nobody; 0: it is erased at once.",
     )
     heartbeat_seconds: float = Field(
         1.0,

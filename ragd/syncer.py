@@ -25,6 +25,7 @@ from ragd.chunking import (
 )
 from ragd.config import Settings
 from ragd.embedding import Embedder
+from ragd.erasing import Eraser
 from ragd.errors import RagdError
 from ragd.heartbeat import Counter
 from ragd.store import Store
@@ -119,14 +120,17 @@ class Syncer:
         self._made = self._removed = self._embedded = self._cells = 0
         self._steps = self._failed_steps = 0
         self._chunks_of = {strategy: self._chunks.chunk_count(strategy) for strategy in self._strategies}
+        self._dropped = self._chunks.dropped()
         self._full_pass_at: float | None = None
         self._passes_wanted = self._chunks.full_passes_wanted()
         self._on_progress: Callable[[], None] = lambda: None
+        self._eraser = Eraser(settings, store, self._breathe)
 
     def step(self, now: float) -> bool:
-        """Follow the feed, then make some dirty cells of each strategy anew."""
+        """Erase what is to be erased, follow the feed, then make some dirty cells of each strategy anew."""
         try:
-            busy = self._work()
+            erasing = self._eraser.step(now)
+            busy = self._work() or erasing
             self._steps += busy  # a look that finds nothing to do is no success that could outweigh a failure
             self._housekeeping(now, idle=not busy)
         except Stopped:
@@ -286,11 +290,19 @@ class Syncer:
         if now >= self._checkpoint_due or self._store.wal_bytes() > CHECKPOINT_BYTES:
             self._checkpoint_due = now + CHECKPOINT_SECONDS
             self._store.checkpoint(CHECKPOINT_BUSY_SECONDS)
+            self._recount()
         if idle:
             self._compact_words(now)
         if idle and now >= self._full_pass_due:
             self._full_pass_due = now + self._settings.auto_sync_interval_minutes * 60
             self._full_pass()
+
+    def _recount(self) -> None:
+        """Count the chunks again after some were dropped elsewhere (ChunkStore.drop)."""
+        dropped = self._chunks.dropped()
+        if dropped != self._dropped:
+            self._dropped = dropped
+            self._chunks_of = {strategy: self._chunks.chunk_count(strategy) for strategy in self._strategies}
 
     def _compact_words(self, now: float) -> None:
         """Once a day, a step at a time, have the words of deleted messages leave the file."""

@@ -50,7 +50,7 @@ LAYERS = (
         "crashes",
     ),
     ("search", "health", "liveness", "store_link", "soundness", "backup", "exchange", "applied", "auditing", "trace"),
-    ("keeper", "status", "metrics"),
+    ("keeper", "status", "metrics", "erasing"),
     ("bot", "outside"),
     ("capture", "syncer", "searcher", "watchdog"),
     ("cli",),

@@ -15,10 +15,12 @@ from ragd.cli import alert, backup
 from ragd.cli.audit import audit
 from ragd.cli.coverage import coverage
 from ragd.cli.exchange import export, import_
+from ragd.cli.forget import forget
 from ragd.cli.health import health, ready
 from ragd.cli.mcp import mcp
 from ragd.cli.owner import become_owner
 from ragd.cli.purge import purge
+from ragd.cli.receipts import erasures
 from ragd.cli.reload import reload
 from ragd.cli.restart import restart
 from ragd.cli.search import search
@@ -75,6 +77,8 @@ app.command()(why)
 app.command()(audit)
 app.command()(watch)
 app.command()(purge)
+app.command()(forget)
+app.command()(erasures)
 app.command()(restart)
 app.command()(reload)
 app.command()(config)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ragd.store.canary import CANARY_CHANNEL
-from ragd.store.database import Queries
+from ragd.store.database import Queries, Row
 from ragd.store.models import DirtyCell, EmbeddingModel, SyncState
 
 CellOf = Callable[[int], int]
@@ -23,6 +23,9 @@ REMOVALS_PRUNED = "removals_pruned"
 FULL_PASSES_WANTED = "full_pass_wanted"
 """Counter: how often somebody asked for a full pass. The syncer heeds that it grew, not how far."""
 
+DROPPED = "chunks_dropped"
+"""Counter: chunks that went at once, with a message of theirs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -34,6 +37,12 @@ class Cell:
     low_id: int
     high_id: int
     messages: int
+
+
+_WIDEN = (
+    "ON CONFLICT (strategy, channel_id, cell) DO UPDATE SET low_id = min(low_id, excluded.low_id),"
+    " high_id = max(high_id, excluded.high_id), messages = messages + 1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +131,7 @@ class ChunkStore(Queries):
         now_ms = _now_ms()
         self._execute_many(
             "INSERT INTO dirty_cell (strategy, channel_id, cell, low_id, high_id, messages, marked_at)"
-            " VALUES (?, ?, ?, ?, ?, 1, ?)"
-            " ON CONFLICT (strategy, channel_id, cell) DO UPDATE SET low_id = min(low_id, excluded.low_id),"
-            " high_id = max(high_id, excluded.high_id), messages = messages + 1",
+            f" VALUES (?, ?, ?, ?, ?, 1, ?) {_WIDEN}",
             ((strategy, channel_id, cell_of(mid), mid, mid, now_ms) for channel_id, mid in messages),
         )
 
@@ -267,9 +274,61 @@ class ChunkStore(Queries):
                 "INSERT INTO chunk_message (chunk_id, message_id) VALUES (?, ?)", ((chunk_id, mid) for mid in ids)
             )
 
-    def _remove(self, strategy: str, chunk_ids: Sequence[int], keep: Collection[bytes] = ()) -> None:
-        """Drop chunks, their text and, unless another chunk (or `keep`) shares it, their vectors."""
-        change, now = self._take_changes(len(chunk_ids)), int(time.time())
+    def drop(self, message_ids: Collection[int]) -> tuple[int, int]:
+        """Drop every chunk that holds one of them, within the caller's transaction; returns how many, and vectors.
+
+        Their cells are marked: the syncer makes them anew of what is left.
+        """
+        dropped: dict[int, Row] = {}
+        for message_id in message_ids:
+            for row in self._all(
+                "SELECT c.id, c.strategy, c.channel_id, c.cell, c.first_id, c.last_id FROM chunk_message cm"
+                " JOIN chunk c ON c.id = cm.chunk_id WHERE cm.message_id = ?",
+                message_id,
+            ):
+                dropped[row[0]] = row[1:]
+        return self._drop(dropped)
+
+    def drop_channel(self, channel_id: int, limit: int) -> tuple[int, int]:
+        """The same of up to `limit` chunks of a channel."""
+        rows = self._all(
+            "SELECT c.id, c.strategy, c.channel_id, c.cell, c.first_id, c.last_id FROM sync_state s"
+            " JOIN chunk c ON c.strategy = s.strategy WHERE c.channel_id = ? LIMIT ?",
+            channel_id,
+            limit,
+        )
+        return self._drop({row[0]: row[1:] for row in rows})
+
+    def _drop(self, chunks: Mapping[int, Row]) -> tuple[int, int]:
+        if not chunks:
+            return 0, 0
+        now_ms, vectors = _now_ms(), 0
+        for chunk_id, (strategy, *cell) in chunks.items():
+            vectors += self._remove(strategy, [chunk_id])
+            self._execute(
+                "INSERT INTO dirty_cell (strategy, channel_id, cell, low_id, high_id, messages, marked_at)"
+                f" VALUES (?, ?, ?, ?, ?, 1, ?) {_WIDEN}",
+                strategy,
+                *cell,
+                now_ms,
+            )
+        self._execute(
+            "INSERT INTO counter (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + ?",
+            DROPPED,
+            len(chunks),
+            len(chunks),
+        )
+        return len(chunks), vectors
+
+    def dropped(self) -> int:
+        """How many chunks were ever taken out otherwise than by the syncer's own plans."""
+        rows = self._all("SELECT value FROM counter WHERE name = ?", DROPPED)
+        return int(rows[0][0]) if rows else 0
+
+    def _remove(self, strategy: str, chunk_ids: Sequence[int], keep: Collection[bytes] = ()) -> int:
+        """Drop chunks, their text and, unless another chunk (or `keep`) shares it, their vectors; returns how many of
+        these."""
+        change, now, vectors = self._take_changes(len(chunk_ids)), int(time.time()), 0
         for offset, chunk_id in enumerate(chunk_ids):
             for (text_hash,) in self._all("DELETE FROM chunk WHERE id = ? RETURNING text_hash", chunk_id):
                 self._execute("DELETE FROM chunk_message WHERE chunk_id = ?", chunk_id)
@@ -281,10 +340,11 @@ class ChunkStore(Queries):
                     now,
                 )
                 if text_hash not in keep:
-                    self._drop_unused_vector(text_hash)
+                    vectors += self._drop_unused_vector(text_hash)
+        return vectors
 
-    def _drop_unused_vector(self, text_hash: bytes) -> None:
-        self._execute(
+    def _drop_unused_vector(self, text_hash: bytes) -> int:
+        return self._execute(
             "DELETE FROM vector WHERE text_hash = ?1 AND NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.text_hash = ?1)",
             text_hash,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.chunks import REMOVALS_PRUNED
 from ragd.store.database import Queries
+from ragd.store.erasure import PURGE_WANTED, PURGED
 from ragd.store.scope import FINDABLE, OPEN, THREADS, Filter, of_chunks
 
 _VARIABLES = 500
@@ -62,6 +63,26 @@ class VectorStore(Queries):
         """Below this position removals have been forgotten: whoever stands there must begin at 0."""
         rows = self._all("SELECT value FROM counter WHERE name = ?", REMOVALS_PRUNED)
         return int(rows[0][0]) if rows else 0
+
+    def purge_wanted(self) -> int:
+        """The chunk change at which something was erased last: what was removed up to it must be in no index file."""
+        rows = self._all("SELECT value FROM counter WHERE name = ?", PURGE_WANTED)
+        return int(rows[0][0]) if rows else 0
+
+    def purged(self, strategy: str) -> int:
+        """The newest `purge_wanted` that the strategy's files have seen."""
+        rows = self._all("SELECT value FROM counter WHERE name = ?", PURGED + strategy)
+        return int(rows[0][0]) if rows else 0
+
+    def note_purged(self, strategy: str, change: int) -> None:
+        """No file of the strategy's holds anything that was removed up to that change."""
+        with self._transaction():
+            self._execute(
+                "INSERT INTO counter (name, value) VALUES (?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+                PURGED + strategy,
+                change,
+            )
 
     def changes(self, strategy: str, model_id: int, position: int, limit: int) -> Changes:
         """The next changes after `position`, at most `limit` added chunks at a time."""

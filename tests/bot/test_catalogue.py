@@ -15,8 +15,8 @@ from discord.ext import commands
 from ragd.bot.client import CaptureClient
 from tests.bot.bots import make_bot
 
-FOR_MANAGERS = {"sync", "autosync_status", "listener_stats"}
-FOR_EVERYBODY = {"health", "search", "privacy"}
+FOR_MANAGERS = {"sync", "autosync_status", "listener_stats", "privacy-channel"}
+FOR_EVERYBODY = {"health", "search", "privacy", "forget-me"}
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_a_damaged_page_is_found(tmp_path: Path) -> None:
     store.ingest().apply([GuildSeen(GUILD, "g"), ChannelsSeen([channel()]), *rows])
     store.close()
     content = bytearray(path.read_bytes())
-    for page in range(40, 60):
+    for page in range(100, 120):  # beyond the schema
         content[page * 4096 : page * 4096 + 64] = b"\xff" * 64
     path.write_bytes(content)
     damaged = Store.open_read_only(path)
