@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from ragd.access import socket_mode
 from ragd.answers import SearchAnswer, SearchResult
@@ -28,6 +29,7 @@ from ragd.embedding import Embedder
 from ragd.errors import CannotCreateError, DamagedError, RagdError, TransientError
 from ragd.heartbeat import Counter
 from ragd.index import StaleSnapshotError, VectorIndex, set_aside
+from ragd.peers import is_welcome, peer_of
 from ragd.search import MAX_LIMIT, Query, Search, restrict
 from ragd.snowflake import from_unix_seconds
 from ragd.store import Store
@@ -256,7 +258,7 @@ class Searcher:
     # HTTP
 
     async def _listen(self) -> web.AppRunner:
-        application = web.Application(client_max_size=MAX_REQUEST_BYTES)
+        application = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[self._admit])
         application.router.add_post("/search", self._answer)
         application.router.add_post("/canary", self._answer_canary)
         runner = web.AppRunner(application, access_log=None, handle_signals=False)
@@ -270,6 +272,18 @@ class Searcher:
             raise CannotCreateError(f"cannot listen on {path}: {error}", hint="set RAGD_RUNTIME_DIR") from None
         path.chmod(socket_mode(path.parent))
         return runner
+
+    @web.middleware
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse whom the socket is not for, and say so in ragd's own words of what is too large."""
+        peer = peer_of(request.get_extra_info("socket"))
+        if not is_welcome(peer, self._settings.search_socket):
+            _log.warning("%s may not ask and was refused", peer)
+            return _json({"error": f"user {peer.uid} may not ask this searcher"}, status=403)
+        try:
+            return await handler(request)
+        except web.HTTPRequestEntityTooLarge:
+            return _json({"error": f"the request is larger than {MAX_REQUEST_BYTES} bytes"}, status=413)
 
     async def _answer(self, request: web.Request) -> web.Response:
         started = time.perf_counter()

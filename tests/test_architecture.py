@@ -26,6 +26,7 @@ LAYERS = (
         "logstream",
         "journald",
         "access",
+        "peers",
         "settings_files",
         "settings_types",
         "sender",

@@ -59,6 +59,8 @@ READERS: Mapping[str, frozenset[str]] = {
         "RAGD_DISCORD_GATEWAY_URL": "capture",
         "RAGD_HTTP_HOST": "watchdog",
         "RAGD_HTTP_PORT": "watchdog",
+        "RAGD_HTTP_TOKEN": "watchdog",
+        "RAGD_HTTP_TOKEN_FILE": "watchdog",
     }.items()
 }
 """Which processes read a setting; every process reads one that is not listed."""
