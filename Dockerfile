@@ -20,7 +20,7 @@ RUN python3 -m venv /build
 WORKDIR /src
 # What ragd requires first, in a layer that a change of ragd itself leaves alone: compiling takes a minute.
 COPY requirements.lock ./
-RUN /build/bin/python -m pip wheel --wheel-dir /wheels --require-hashes --requirement requirements.lock
+RUN /build/bin/python -m pip wheel --wheel-dir /wheels --use-pep517 --require-hashes --requirement requirements.lock
 # Building this wheel makes the embedding model, from pinned weights, unless a verified one lies in ragd/model.
 COPY setup.cfg pyproject.toml MANIFEST.in README.md LICENSE ./
 COPY deploy/supervisord.conf deploy/

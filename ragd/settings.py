@@ -157,6 +157,12 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("RAGD_RUNTIME_DIR"),
         description="Sockets and heartbeats. Default: `run` in the data directory.",
     )
+    litestream: bool = Field(
+        False,
+        validation_alias="RAGD_LITESTREAM",
+        description="Whether Litestream replicates the database and so empties the write-ahead log. The syncer leaves"
+        " that to it then, unless the log grows beyond 64 MiB.",
+    )
     model_dir: OptionalPath = Field(
         None,
         validation_alias="RAGD_MODEL_DIR",

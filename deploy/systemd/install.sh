@@ -51,8 +51,9 @@ install_release() {
     (cd "$SOURCE" && tar --exclude=__pycache__ --exclude='.all-*' -cf - ragd modelbuild deploy setup.cfg pyproject.toml \
         MANIFEST.in README.md LICENSE) | tar -C "$work" --no-same-owner -xf -
     "$SYSTEM_PYTHON" -m venv "$DESTDIR$release"
-    # what ragd runs on: the very files that requirements.lock names; then ragd itself, which brings nothing more
-    "$DESTDIR$release/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+    # what ragd runs on: the very files that requirements.lock names; then ragd itself, which brings nothing more.
+    # --use-pep517: Debian 12's pip cannot build some of them otherwise
+    "$DESTDIR$release/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes \
         --requirement "$LOCK"
     "$DESTDIR$release/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$work"
     printf '%s\n' "# Makes this the system's installation (ragd/settings_files.py)." \

@@ -51,7 +51,8 @@ def _build_wheels(wheels: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run([SYSTEM_PYTHON, "-m", "venv", scratch], check=True)
         pip = [f"{scratch}/bin/python", "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels)]
-        subprocess.run([*pip, "--require-hashes", "--requirement", str(ROOT / "requirements.lock")], check=True)
+        locked = ["--use-pep517", "--require-hashes", "--requirement", str(ROOT / "requirements.lock")]
+        subprocess.run([*pip, *locked], check=True)
         (wheels / "requirements.lock").write_text("".join(_pin(wheel) for wheel in sorted(wheels.glob("*.whl"))))
         subprocess.run([*pip, *BUILD_REQUIREMENTS], check=True)
 
