@@ -41,6 +41,7 @@ def protect_memory() -> None:
     limit says, so the filter leaves all memory out of them. PR_SET_DUMPABLE would do both, but is forgotten at each
     exec and hides open files from the watchdog, which counts them.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError, ValueError):  # a service manager that has set limits and forbids to
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):  # a kernel without core files
         Path("/proc/self/coredump_filter").write_text("0")
