@@ -22,6 +22,10 @@ RETRY_SECONDS = 30.0
 
 JSON = "application/json"
 
+_READY = b'{"ready": true, "reasons": []}\n'
+_NOT_READY = b'{"ready": false, "reasons": ["see `ragdctl health`"]}\n'
+"""For who is not to know why."""
+
 _WHO_ARE_YOU = Document(401, "text/plain", b"the bearer token is wanted\n", (("WWW-Authenticate", "Bearer"),))
 _NOBODY = Document(403, "text/plain", b"for nobody beyond loopback while RAGD_HTTP_TOKEN is not set\n")
 
@@ -115,11 +119,14 @@ class Outside:
     def _readyz(self, report: Report | None, *, in_detail: bool) -> Document:
         stale = self._stale(report)
         reasons = [*([stale] if stale else []), *(report.reasons if report else ())]
-        document: dict[str, object] = {"ready": not reasons}
-        if in_detail:
-            document["state"] = "degraded" if stale or report is None else report.state
-            document["reasons"] = reasons
-            document["checks"] = {outcome.name: _shown(outcome) for outcome in report.sample.outcomes} if report else {}
+        if not in_detail:
+            return Document(503, JSON, _NOT_READY) if reasons else Document(200, JSON, _READY)
+        document = {
+            "ready": not reasons,
+            "state": "degraded" if stale or report is None else report.state,
+            "reasons": reasons,
+            "checks": {outcome.name: _shown(outcome) for outcome in report.sample.outcomes} if report else {},
+        }
         return Document(503 if reasons else 200, JSON, json.dumps(document).encode() + b"\n")
 
     def _stale(self, report: Report | None) -> str:

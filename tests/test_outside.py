@@ -280,6 +280,8 @@ def test_a_port_that_is_taken_is_said_once_and_tried_again(caplog: pytest.LogCap
 
 TOKEN = "a-token-of-nobody-else"
 
+NOT_READY = (503, '{"ready": false, "reasons": ["see `ragdctl health`"]}\n')
+
 
 def asked(shown: Outside, path: str, authorization: str = "") -> tuple[int, str]:
     document = shown.answer(path, "", authorization)
@@ -300,7 +302,7 @@ def test_beyond_loopback_all_may_know_whether_it_works_and_no_more(host: str) ->
     shown = outside(RAGD_HTTP_HOST=host)
     shown.publish(report("syncer hung"))
     assert asked(shown, "/healthz") == (200, "ok\n")
-    assert asked(shown, "/readyz") == (503, '{"ready": false}\n')
+    assert asked(shown, "/readyz") == NOT_READY
     for authorization in ("", "Bearer ", "Bearer x"):
         assert asked(shown, "/metrics", authorization)[0] == 403
 
@@ -311,7 +313,7 @@ def test_who_knows_the_token_is_told(host: str) -> None:
     shown.publish(report("syncer hung"))
     for authorization in ("", TOKEN, "Bearer", "Bearer x", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \udcff\xfc"):
         assert asked(shown, "/metrics", authorization)[0] == 401
-        assert asked(shown, "/readyz", authorization) == (503, '{"ready": false}\n')
+        assert asked(shown, "/readyz", authorization) == NOT_READY
     for authorization in (f"Bearer {TOKEN}", f"bearer  {TOKEN} "):
         assert asked(shown, "/metrics", authorization)[0] == 200
         assert "syncer hung" in asked(shown, "/readyz", authorization)[1]

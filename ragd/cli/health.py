@@ -126,9 +126,7 @@ def ask_ready(settings: Settings) -> dict[str, Any]:
         token = settings.http_token.get_secret_value() if settings.http_token else ""
         connection.request("GET", "/readyz", headers={"Authorization": f"Bearer {token}"} if token else {})
         document = json.loads(connection.getresponse().read())
-        # who does not know the token is not told why
-        reasons = document.get("reasons", [] if document["ready"] else ["see `ragdctl health`"])
-        return {**document, "ready": bool(document["ready"]), "reasons": [str(reason) for reason in reasons]}
+        return {"ready": bool(document["ready"]), "reasons": [str(r) for r in document["reasons"]], **document}
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "strerror", None) or repr(error)
         raise UnavailableError(
