@@ -198,6 +198,18 @@ def expected_ends(backups: Sequence[Backup]) -> list[datetime | None]:
     return [times[0] + max(1, keep - newer) * interval for newer in range(len(times))]
 
 
+def adopt_database(path: Path) -> Backup:
+    """A database without a manifest, as Litestream restores it, checked from end to end.
+
+    Raises UnavailableError, DamagedError, ConfigError (a newer ragd wrote it).
+    """
+    if not path.exists():
+        raise UnavailableError(f"no database at {path}")
+    if _size_with_log(path) > path.stat().st_size:
+        raise DamagedError(f"{path} has a write-ahead log", hint="close whatever has it open, or name a restored copy")
+    return Backup(path, _describe(path, datetime.fromtimestamp(path.stat().st_mtime, UTC), 1))
+
+
 def open_backup(path: Path) -> Backup:
     """The backup in a file. Raises UnavailableError if there is none, DamagedError if it is not what it was."""
     if not path.exists():

@@ -22,6 +22,7 @@ import orjson
 from aiohttp import web
 
 from ragd.access import socket_mode
+from ragd.admission import admission
 from ragd.answers import SearchAnswer
 from ragd.config import Settings
 from ragd.embedding import Embedder
@@ -275,7 +276,9 @@ class Searcher:
     # HTTP
 
     async def _listen(self) -> web.AppRunner:
-        application = web.Application(client_max_size=MAX_REQUEST_BYTES)
+        application = web.Application(
+            client_max_size=MAX_REQUEST_BYTES, middlewares=[admission(self._settings.search_socket, MAX_REQUEST_BYTES)]
+        )
         application.router.add_post("/search", self._answer)
         application.router.add_post("/canary", self._answer_canary)
         runner = web.AppRunner(application, access_log=None, handle_signals=False)

@@ -10,13 +10,14 @@ from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ragd.scope import Scope
-from ragd.settings_files import ENV_FILE, TOKEN_CREDENTIAL, token_credential
+from ragd.settings_files import CREDENTIALS, ENV_FILE, credential
 from ragd.settings_types import (
     MOST_SHARDS,
     STRATEGY_NAMES,
     Ids,
     Keepings,
     OptionalDsn,
+    OptionalHttpToken,
     OptionalId,
     OptionalPath,
     OptionalSecret,
@@ -50,7 +51,7 @@ class Settings(BaseSettings):
         None,
         validation_alias="DISCORD_BOT_TOKEN_FILE",
         description="A file with the token, for when it should not stand in the environment. Default under systemd:"
-        f" the credential `{TOKEN_CREDENTIAL}`.",
+        f" the credential `{CREDENTIALS['DISCORD_BOT_TOKEN']}`.",
     )
     command_prefix: str = Field(
         "!",
@@ -156,6 +157,12 @@ class Settings(BaseSettings):
         Path("run"),
         validation_alias=AliasChoices("RAGD_RUNTIME_DIR"),
         description="Sockets and heartbeats. Default: `run` in the data directory.",
+    )
+    litestream: bool = Field(
+        False,
+        validation_alias="RAGD_LITESTREAM",
+        description="Whether Litestream replicates the database and so empties the write-ahead log. The syncer leaves"
+        " that to it then, unless the log grows beyond 64 MiB.",
     )
     model_dir: OptionalPath = Field(
         None,
@@ -268,8 +275,8 @@ class Settings(BaseSettings):
         min_length=1,
         pattern=r"^\S+$",
         validation_alias="RAGD_HTTP_HOST",
-        description="Where `/healthz`, `/readyz` and `/metrics` listen. Whoever reaches them may read them: beyond this"
-        " machine only when asked, as with 0.0.0.0 in a container.",
+        description="Where `/healthz`, `/readyz` and `/metrics` listen. Beyond loopback, as with 0.0.0.0 in a"
+        " container, `/metrics` and the reasons of `/readyz` are for who has the token.",
     )
     http_port: Port = Field(
         9464,
@@ -277,6 +284,18 @@ class Settings(BaseSettings):
         le=65535,
         validation_alias=AliasChoices("RAGD_HTTP_PORT", "PORT"),
         description="Their port; 0 for none. `PORT` means the same where a platform sets it.",
+    )
+    http_token: OptionalHttpToken = Field(
+        None,
+        validation_alias="RAGD_HTTP_TOKEN",
+        description="What asks for `/metrics` and the reasons of `/readyz` must send as `Authorization: Bearer`, on"
+        " loopback too; 16 characters or more. A secret.",
+    )
+    http_token_file: OptionalPath = Field(
+        None,
+        validation_alias="RAGD_HTTP_TOKEN_FILE",
+        description="A file with that token. Default under systemd: the credential"
+        f" `{CREDENTIALS['RAGD_HTTP_TOKEN']}`.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", validation_alias="RAGD_LOG_LEVEL", description="Least severe log line that is written."
@@ -298,19 +317,21 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _read_token(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _read_tokens(cls, values: dict[str, Any]) -> dict[str, Any]:
         """A file that this user may not read counts as no token: an operator's ragdctl needs none."""
         # declared after `_place_directories` and so run before it, which asks whether there is a token
-        path = values.get("DISCORD_BOT_TOKEN_FILE") or token_credential()
-        if values.get("DISCORD_BOT_TOKEN") or not path:
-            return values
-        try:
-            token = Path(path).read_text(encoding="utf-8").strip()
-        except PermissionError:
-            return values
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"DISCORD_BOT_TOKEN_FILE={path}: cannot be read: {error}") from None
-        return {**values, "DISCORD_BOT_TOKEN": token}
+        read = {}
+        for name in CREDENTIALS:
+            path = values.get(f"{name}_FILE") or credential(name)
+            if values.get(name) or not path:
+                continue
+            try:
+                read[name] = Path(path).read_text(encoding="utf-8").strip()
+            except PermissionError:
+                continue
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{name}_FILE={path}: cannot be read: {error}") from None
+        return {**values, **read}
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -341,6 +362,10 @@ class Settings(BaseSettings):
     def is_demo(self) -> bool:
         """True without a token: nothing real is connected to. A token in a file that we may not read is one too."""
         return self.discord_bot_token is None and self.discord_bot_token_file is None
+
+    def without_token(self) -> Settings:
+        """For the processes that do not log in: a fault in one of them cannot tell what it does not know."""
+        return self.model_copy(update={"discord_bot_token": None})
 
     @property
     def held_shards(self) -> tuple[int, ...]:

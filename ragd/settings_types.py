@@ -112,6 +112,12 @@ def _dsn(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _http_token(value: SecretStr | None) -> SecretStr | None:
+    if value and not re.fullmatch(r"[!-~]{16,}", value.get_secret_value()):
+        raise ValueError("must be 16 or more printable ASCII characters without a blank, as of `openssl rand -hex 32`")
+    return value
+
+
 def split_urls(urls: SecretStr | None) -> list[str]:
     """The entries of ALERT_URLS. A comma within a URL stays in it: only what begins a URL begins an entry."""
     text = urls.get_secret_value().strip(" ,\t\r\n") if urls else ""
@@ -128,6 +134,7 @@ def scheme_of(url: str) -> str:
 _Unset = BeforeValidator(_unset)
 
 OptionalSecret = Annotated[SecretStr | None, _Unset]
+OptionalHttpToken = Annotated[SecretStr | None, AfterValidator(_http_token), _Unset]
 OptionalPath = Annotated[Path | None, _Unset]
 OptionalId = Annotated[int | None, _Unset]
 OptionalUrls = Annotated[SecretStr | None, AfterValidator(_urls), _Unset]

@@ -60,6 +60,10 @@ WORDS_COMPACTION_SECONDS = 24 * 3600.0
 
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 CHECKPOINT_BUSY_SECONDS = 2.0
+"""How long one may wait for readers; nobody writes meanwhile."""
+
+LITESTREAM_BYTES = 64 * 1024 * 1024
+"""Where Litestream empties the log it stays below 10 MiB: at this size it does not, and we try."""
 
 TOKEN_COUNTS_KEPT = 20_000
 
@@ -115,7 +119,7 @@ class Syncer:
         self._words_due = 0.0
         self._compacting = False
         self._revectoring = True
-        self._full_pass_due = self._checkpoint_due = self._lag_due = 0.0
+        self._full_pass_due = self._checkpoint_due = self._lag_due = self._checkpoint_blocked_until = 0.0
         self._lag = 0
         self._made = self._removed = self._embedded = self._cells = 0
         self._steps = self._failed_steps = 0
@@ -287,15 +291,24 @@ class Syncer:
             self._lag = self._chunks.lag()
             self._words_waiting = self._words.waiting()
             self._heed_wishes(now)
-        if now >= self._checkpoint_due or self._store.wal_bytes() > CHECKPOINT_BYTES:
+        if self._checkpoint_is_due(now):
             self._checkpoint_due = now + CHECKPOINT_SECONDS
-            self._store.checkpoint(CHECKPOINT_BUSY_SECONDS)
+            done = self._store.checkpoint(CHECKPOINT_BUSY_SECONDS)
+            self._checkpoint_blocked_until = 0.0 if done else now + CHECKPOINT_SECONDS
             self._recount()
         if idle:
             self._compact_words(now)
         if idle and now >= self._full_pass_due:
             self._full_pass_due = now + self._settings.auto_sync_interval_minutes * 60
             self._full_pass()
+
+    def _checkpoint_is_due(self, now: float) -> bool:
+        """By time and by size. While a reader is in the way, by time alone: each try holds up whoever writes."""
+        if now < self._checkpoint_blocked_until:
+            return False
+        if self._settings.litestream:
+            return self._store.wal_bytes() > LITESTREAM_BYTES
+        return now >= self._checkpoint_due or self._store.wal_bytes() > CHECKPOINT_BYTES
 
     def _recount(self) -> None:
         """Count the chunks again after some were dropped elsewhere (ChunkStore.drop)."""

@@ -28,6 +28,7 @@ LAYERS = (
         "logstream",
         "journald",
         "access",
+        "peers",
         "settings_files",
         "settings_types",
         "sender",
@@ -35,7 +36,7 @@ LAYERS = (
         "unix_http",
     ),
     ("settings",),
-    ("config", "heartbeat", "alerts", "httpd", "text", "asked"),
+    ("config", "admission", "heartbeat", "alerts", "httpd", "text", "asked"),
     (
         "log",
         "store",

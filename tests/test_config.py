@@ -137,9 +137,9 @@ def test_a_token_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_the_token_as_a_credential(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert load_settings().is_demo
-    (tmp_path / settings_files.TOKEN_CREDENTIAL).write_text("\n")
+    (tmp_path / settings_files.CREDENTIALS["DISCORD_BOT_TOKEN"]).write_text("\n")
     assert load_settings().is_demo
-    (tmp_path / settings_files.TOKEN_CREDENTIAL).write_text("from-systemd\n")
+    (tmp_path / settings_files.CREDENTIALS["DISCORD_BOT_TOKEN"]).write_text("from-systemd\n")
     settings = load_settings()
     assert settings.secrets() == ("from-systemd",)
     origins = {setting.variable: setting.origin for setting in settings_in_force(settings)}

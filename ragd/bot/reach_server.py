@@ -14,6 +14,7 @@ import orjson
 from aiohttp import web
 
 from ragd.access import socket_mode
+from ragd.admission import admission
 from ragd.bot.client import CaptureClient
 from ragd.bot.member_reach import InStore, reach_of
 from ragd.errors import RagdError, UnavailableError, UsageError
@@ -39,7 +40,9 @@ class ReachServer:
 
     async def start(self) -> None:
         """Listen. A socket that cannot be made is a warning: capture is there to capture."""
-        application = web.Application(client_max_size=MAX_REQUEST_BYTES)
+        application = web.Application(
+            client_max_size=MAX_REQUEST_BYTES, middlewares=[admission(self._path, MAX_REQUEST_BYTES)]
+        )
         application.router.add_post("/reach", self._answer)
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.2)
         await self._runner.setup()

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 import ragd
+from ragd.access import protect_memory
 from ragd.cli import alert, backup
 from ragd.cli.audit import audit
 from ragd.cli.coverage import coverage
@@ -40,6 +41,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # a locale without the letters that people write in must not end the output
         sys.stdout.reconfigure(errors="replace")
+    protect_memory()
     try:
         app()
     except RagdError as error:

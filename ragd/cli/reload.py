@@ -44,6 +44,7 @@ READERS: Mapping[str, frozenset[str]] = {
         "ALERT_URLS": "watchdog",
         "MAX_MEMORY_MB": "watchdog",
         "MIN_DISK_GB": "watchdog",
+        "RAGD_LITESTREAM": "syncer",
         "RAGD_MODEL_DIR": "syncer searcher",
         "RAGD_EMBED_THREADS": "syncer",
         "RAGD_RECONCILE_HOURS": "capture",
@@ -61,6 +62,8 @@ READERS: Mapping[str, frozenset[str]] = {
         "RAGD_DELETED_RETENTION_DAYS": "capture",
         "RAGD_HTTP_HOST": "watchdog",
         "RAGD_HTTP_PORT": "watchdog",
+        "RAGD_HTTP_TOKEN": "watchdog",
+        "RAGD_HTTP_TOKEN_FILE": "watchdog",
     }.items()
 }
 """Which processes read a setting; every process reads one that is not listed."""
