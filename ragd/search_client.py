@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ragd.answers import SearchAnswer, SearchRequest, SearchResult
+from ragd.answers import PassageLine, SearchAnswer, SearchRequest, SearchResult
 from ragd.errors import RagdError, UnavailableError
 
 ANSWER_SECONDS = 15.0
@@ -112,9 +112,14 @@ def _result(raw: Mapping[str, Any]) -> SearchResult:
         message_ids=_texts(raw["message_ids"]),
         before=_texts(raw.get("before")),
         after=_texts(raw.get("after")),
+        lines=[_line(line) for line in raw.get("lines") or ()],
         **{name: str(raw[name]) for name in _TEXTS},
         **{name: str(raw.get(name, "")) for name in _LATER_TEXTS},
     )
+
+
+def _line(raw: Mapping[str, Any]) -> PassageLine:
+    return PassageLine(str(raw["message_id"]), str(raw["author"]), str(raw["text"]))
 
 
 def _texts(values: Iterable[object] | None) -> list[str]:

@@ -81,6 +81,13 @@ def _dsn(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _base_url(value: str | None) -> str | None:
+    """A key in the URL would be shown with it."""
+    if value and not re.fullmatch(r"https?://[^@\s/?#]+(?:/[^@\s?#]*)?", value):
+        raise ValueError("must be a URL like http://127.0.0.1:11434/v1, without a name or password in it")
+    return value
+
+
 def split_urls(urls: SecretStr | None) -> list[str]:
     """The entries of ALERT_URLS. A comma within a URL stays in it: only what begins a URL begins an entry."""
     text = urls.get_secret_value().strip(" ,\t\r\n") if urls else ""
@@ -100,6 +107,7 @@ OptionalSecret = Annotated[SecretStr | None, _Unset]
 OptionalPath = Annotated[Path | None, _Unset]
 OptionalId = Annotated[int | None, _Unset]
 OptionalUrls = Annotated[SecretStr | None, AfterValidator(_urls), _Unset]
+OptionalUrl = Annotated[str | None, AfterValidator(_base_url), _Unset]
 OptionalDsn = Annotated[SecretStr | None, AfterValidator(_dsn), _Unset]
 Port = Annotated[int, BeforeValidator(_off)]
 

@@ -149,7 +149,7 @@ def test_commands_are_registered_once_and_not_again_at_the_next_start(
     house: House, processes: dict[str, Process]
 ) -> None:
     before = registered(house)
-    assert before.keys() == {"health", "search", "privacy", "sync", "autosync_status", "listener_stats"}
+    assert before.keys() == {"health", "search", "ask", "privacy", "sync", "autosync_status", "listener_stats"}
     capture = processes["capture"]
     assert capture.stop() == 0
     capture.start().running()

@@ -24,6 +24,7 @@ from ragd.store.migrations import migrate, require_schema
 from ragd.store.models import Channel
 from ragd.store.purge import PurgeStore
 from ragd.store.refusals import RefusalStore
+from ragd.store.spending import SpendingStore
 from ragd.store.standing import StandingStore
 from ragd.store.traces import TraceStore
 from ragd.store.vectors import VectorStore
@@ -79,6 +80,7 @@ class Store(Queries):
         self.purge = PurgeStore(database)
         self.words = WordIndex(database)
         self.lookup = Lookup(database)
+        self.spending = SpendingStore(database)
 
     @classmethod
     def open(cls, path: Path, *, durability: Durability = "NORMAL", busy_seconds: float = BUSY_SECONDS) -> Store:
