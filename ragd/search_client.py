@@ -41,8 +41,8 @@ def ask_searcher(path: Path, request: SearchRequest, timeout_seconds: float = AN
 
 
 def write_request(request: SearchRequest) -> bytes:
-    """The body of a POST to `/search`."""
-    return json.dumps(asdict(request)).encode()
+    """The body of a POST to `/search`. Half characters, which no JSON may hold, become question marks."""
+    return json.dumps(asdict(request), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def read_answer(status: int, body: bytes) -> SearchAnswer:

@@ -241,7 +241,7 @@ class Settings(BaseSettings):
         "",
         max_length=200,
         validation_alias="RAGD_LLM_MODEL",
-        description="The model's name there. Must be set with it.",
+        description="The model's name there, which it needs.",
     )
     llm_api_key: OptionalSecret = Field(
         None, validation_alias="RAGD_LLM_API_KEY", description="The endpoint's key, if it wants one. A secret."
@@ -269,7 +269,7 @@ class Settings(BaseSettings):
         50_000,
         ge=0,
         validation_alias="RAGD_LLM_USER_DAILY_TOKENS",
-        description="Tokens, of prompts and answers, that a member's questions may cost a day (UTC): some twenty answers.",
+        description="Tokens, of prompts and answers, for a member's questions a day (UTC); some twenty answers.",
     )
     llm_daily_tokens: int = Field(
         500_000,

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from ragd.answering.citing import Checked, check
-from ragd.answering.extractive import SHOWN, extract
+from ragd.answering.extractive import SHOWN, best_of, extract
 from ragd.answering.llm import Completion, GarbledError, TimedOutError, Writer, require_client
 from ragd.answering.prompt import PASSAGES, Prompt, write_prompt
 from ragd.answering.reply import Reply, Source
@@ -89,7 +89,7 @@ class Answerer:
     async def answer(self, question: str, found: SearchAnswer, asker_id: int, *, write: bool = True) -> Reply:
         """The answer; never raises for anything that the model does. `asker_id` is 0 for the operator."""
         sources = extract(question, found.results)
-        quotes = Reply(question, found, sources[:SHOWN])
+        quotes = Reply(question, found, best_of(question, sources))
         if self._writer is None or not write or not sources:
             return quotes
         if time.monotonic() < self._paused_until:

@@ -31,16 +31,37 @@ _QUESTION_WEIGHT = 0.5
 _SECOND_SHARE = 0.6
 """Of the best message's score, from which another of the passage is shown too."""
 
+FAR = 0.5
+"""Of the nearest passage's cosine, or of the question's words by weight, below which a passage is not shown."""
+
+_NEXT = 0.1
+"""Weight of how soon a reply follows: it decides where words do not."""
+
 _SENTENCE = re.compile(r"[^\n.!?。！？…]+[.!?。！？…]*[\"')\]]*|\n")
-_ENDS_ASKING = re.compile(r"[?？]\W*$")
+_ASKS = re.compile(r"[?？](?:\s|$)")
 
 Weights = Mapping[str, float]
 
 
 def extract(question: str, results: Sequence[SearchResult]) -> tuple[Source, ...]:
-    """Every passage numbered, with its quotes: one to three, oldest first."""
+    """Every passage numbered, with its quotes: one to four, oldest first."""
     weights = _weights(question, results)
     return tuple(Source(number, result, _quotes(result, weights)) for number, result in enumerate(results, 1))
+
+
+def best_of(question: str, sources: Sequence[Source]) -> tuple[Source, ...]:
+    """Those worth showing when nobody has read them: at most SHOWN, none much further from the question than the first.
+
+    Near by meaning, or with half of what the question says by weight in one message.
+    """
+    weights = _weights(question, [source.result for source in sources])
+    nearest = max((source.result.score for source in sources), default=0.0)
+
+    def is_near(source: Source) -> bool:
+        shares = (_share(line.text, weights) for line in lines_of(source.result))
+        return source.result.score >= FAR * nearest or max(shares) >= FAR
+
+    return tuple(source for source in sources if source is sources[0] or is_near(source))[:SHOWN]
 
 
 def lines_of(result: SearchResult) -> Sequence[PassageLine]:
@@ -79,21 +100,28 @@ def _chosen(lines: Sequence[PassageLine], best_id: str, weights: Weights) -> set
     scores = [_score(line.text, weights) + _BEST_BONUS * (line.message_id == best_id) for line in lines]
     first, *others = sorted(range(len(lines)), key=lambda at: (-scores[at], at))
     chosen = {first, *(at for at in others[:1] if scores[at] >= _SECOND_SHARE * scores[first] > 0)}
-    for at in tuple(chosen):
-        replies = (n for n in range(at + 1, len(lines)) if lines[n].author != lines[at].author)
-        if _asks(lines[at].text) and (reply := next(replies, None)) is not None:
-            chosen.add(reply)
-    return set(sorted(chosen, key=lambda at: (-scores[at], at))[:3]) if len(chosen) > 3 else chosen
+    replies = {_reply(lines, at, scores) for at in chosen if _asks(lines[at].text)}
+    return chosen.union(at for at in replies if at is not None)
+
+
+def _reply(lines: Sequence[PassageLine], asking: int, scores: Sequence[float]) -> int | None:
+    """Of what others said after a question, what is most about it."""
+    others = [at for at in range(asking + 1, len(lines)) if lines[at].author != lines[asking].author]
+    return max(others, key=lambda at: scores[at] + _NEXT / (at - asking), default=None)
 
 
 def _score(text: str, weights: Weights) -> float:
+    return _share(text, weights) * (_QUESTION_WEIGHT if _asks(text) else 1.0)
+
+
+def _share(text: str, weights: Weights) -> float:
+    """How much of the question a text has, from 0 to 1."""
     whole = sum(weights.values())
-    share = sum(weights[word] for word in telling_words(text) & weights.keys()) / whole if whole else 0.0
-    return share * (_QUESTION_WEIGHT if _asks(text) else 1.0)
+    return sum(weights[word] for word in telling_words(text) & weights.keys()) / whole if whole else 0.0
 
 
 def _asks(text: str) -> bool:
-    return _ENDS_ASKING.search(text[-50:]) is not None
+    return _ASKS.search(text) is not None
 
 
 def _quote(result: SearchResult, line: PassageLine, weights: Weights) -> Quote:
@@ -108,11 +136,13 @@ def _beside(result: SearchResult) -> Quote:
 
 
 def _shortened(text: str, weights: Weights) -> str:
-    """The best sentences of a long message, in order; what is left out between them shows as an ellipsis."""
+    """The best sentences of a long message and what stands around the best, in order, with an ellipsis for the rest."""
     if len(text) <= LONG_MESSAGE:
         return text
     sentences = [found[0].strip() for found in _SENTENCE.finditer(text) if found[0].strip()]
-    ranked = sorted(range(len(sentences)), key=lambda at: (-_score(sentences[at], weights), at))
+    scores = [_score(sentence, weights) for sentence in sentences]
+    best = scores.index(max(scores, default=0.0)) if scores else 0
+    ranked = sorted(range(len(sentences)), key=lambda at: (-scores[at], abs(at - best), at))
     kept, room = set[int](), LONG_MESSAGE
     for at in ranked:
         if len(sentences[at]) <= room:

@@ -12,7 +12,7 @@ _SCHEME = re.compile(
 )
 _BARE = re.compile(r"\b(?P<host>www\.[^\s/]{1,100}|discord(?:app)?\.(?:gg|com)|t\.me)/?[^\s<>]*", re.I)
 _MARKUP_MENTION = re.compile(r"<(?:@[!&]?|#|/[^:<>]{1,100}:|id:)[\w:]{1,40}>")
-_AT = re.compile(r"@+(?=\w)")
+_AT = re.compile(r"@(?=[\w@])")
 _CITATION = re.compile(r"\[(\^?\d[\d,;\s-]{0,20})\]")
 _TEMPLATE = re.compile(r"<(?=[|｜/<!\w])|\[(?=/?(?:INST|SYS|TOOL|AVAILABLE)\w*\])", re.I)
 _RUN = re.compile(r"(\S)\1{19,}")

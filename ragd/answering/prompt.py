@@ -93,11 +93,11 @@ def _around(lines: Sequence[PassageLine], best: int) -> list[PassageLine]:
 def _line(line: PassageLine) -> str:
     at = datetime.fromisoformat(when(line.message_id)).strftime("%Y-%m-%d %H:%M")
     author = on_one_line(line.author, _NAME_CHARACTERS)
-    return f"{author} ({at} UTC): {_indented(for_prompt(line.text)[:PASSAGE_CHARACTERS])}"
+    return f"{author} ({at} UTC): {_indented(for_prompt(line.text[: 4 * PASSAGE_CHARACTERS])[:PASSAGE_CHARACTERS])}"
 
 
 def _beside(text: str) -> str:
-    return _indented(for_prompt(text)[: PASSAGE_CHARACTERS // 4])
+    return _indented(for_prompt(text[:PASSAGE_CHARACTERS])[: PASSAGE_CHARACTERS // 4])
 
 
 def _indented(text: str) -> str:

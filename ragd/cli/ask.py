@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -97,9 +97,10 @@ def _show(screen: Console, reply: Reply) -> None:
         _show_source(screen, source)
     if not reply.sources:
         screen.print(f"No answer: {one_line(reply.found.why) or 'nothing was found'}.", soft_wrap=True)
+    shown = replace(reply.found, results=[source.result for source in reply.sources])
     for remark in [*([reply.note.rstrip(".")] if reply.note else []), *reply.found.remarks]:
         screen.print(Text(f"Note: {one_line(remark)}.", style="yellow"), soft_wrap=True)
-    screen.print(Text(footer(reply.found), style="dim"), soft_wrap=True)
+    screen.print(Text(footer(shown), style="dim"), soft_wrap=True)
 
 
 def _show_source(screen: Console, source: Source) -> None:

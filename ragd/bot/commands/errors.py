@@ -117,8 +117,8 @@ class NotYourTurn(commands.CheckFailure):
 
 
 def require_turn(context: Asked, limits: Limits) -> None:
-    """Count a question. Raises NotYourTurn, with something to say if nothing has been said of it, or to a slash command,
-    which must be answered: else who floods a channel with questions would have us flood it too.
+    """Count a question. Raises NotYourTurn, which says so to each slash command, for those must be answered, and to the
+    first of several text commands: else who floods a channel with questions would have us flood it too.
     """
     guild_id = context.guild.id if context.guild else 0
     refusal = limits.take(context.author.id, guild_id, time.monotonic())
