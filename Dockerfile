@@ -21,7 +21,7 @@ WORKDIR /src
 # What ragd requires first, in a layer that a change of ragd itself leaves alone: compiling takes a minute.
 COPY setup.cfg ./
 RUN python3 -c "import configparser; setup = configparser.RawConfigParser(); setup.read('setup.cfg'); \
-print(setup['options']['install_requires'], setup['options.extras_require']['sentry'])" >/requirements.txt \
+print(setup['options']['install_requires'], *map(setup['options.extras_require'].get, ('openai', 'sentry')))" >/requirements.txt \
     && /build/bin/python -m pip wheel --wheel-dir /wheels --requirement /requirements.txt
 # Building this wheel makes the embedding model, from pinned weights, unless a verified one lies in ragd/model.
 COPY pyproject.toml MANIFEST.in README.md LICENSE ./
@@ -31,7 +31,7 @@ COPY ragd ragd
 RUN /build/bin/python -m pip wheel --no-deps --wheel-dir /wheels .
 # From those wheels and nothing else. pip stays behind: nothing is ever installed into a container that runs.
 RUN python3 -m venv --without-pip /opt/ragd \
-    && /build/bin/python -m pip --python /opt/ragd/bin/python install --no-index --find-links /wheels "ragd[sentry]"
+    && /build/bin/python -m pip --python /opt/ragd/bin/python install --no-index --find-links /wheels "ragd[openai,sentry]"
 
 FROM ${BASE}
 # libgomp1: hnswlib's OpenMP. ca-certificates: without them nobody can tell Discord from an impostor.

@@ -188,6 +188,11 @@ def test_no_process_loads_what_must_stay_out(entry: str) -> None:
     assert loaded & (FOREIGN[entry] | others | {"ragd.sandbox"}) == set()
 
 
+@pytest.mark.parametrize("statement", [*(f"import ragd.{entry}" for entry in ENTRY_POINTS), "import ragd.cli.control"])
+def test_the_language_models_client_is_loaded_when_there_is_something_to_ask(statement: str) -> None:
+    assert "openai" not in modules_after(statement)
+
+
 def test_the_operators_tool_is_light() -> None:
     assert modules_after("import ragd.cli.control") & {"discord", "onnxruntime", "hnswlib", "tokenizers"} == set()
 
