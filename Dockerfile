@@ -29,7 +29,7 @@ COPY ragd ragd
 RUN /build/bin/python -m pip wheel --no-deps --wheel-dir /wheels .
 # From those wheels and nothing else. pip stays behind: nothing is ever installed into a container that runs.
 RUN python3 -m venv --without-pip /opt/ragd \
-    && /build/bin/python -m pip --python /opt/ragd/bin/python install --no-index --find-links /wheels "ragd[sentry]"
+    && /build/bin/python -m pip --python /opt/ragd/bin/python install --no-index --find-links /wheels "ragd[openai,sentry]"
 
 FROM ${BASE}
 # libgomp1: hnswlib's OpenMP. ca-certificates: without them nobody can tell Discord from an impostor.

@@ -19,6 +19,7 @@ import aiohttp
 import discord
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from ragd.answering import Answerer
 from ragd.applied import record_settings
 from ragd.bot.alerts import deliver_alerts
 from ragd.bot.audit import Auditor
@@ -89,6 +90,7 @@ class Capture:
         means = Means(self._client, self._journal, self._backfill, self.in_store, random.SystemRandom())
         self._auditor = Auditor(means)
         self._reach = ReachServer(settings.capture_socket, self._client, self.in_store)
+        self._answerer = Answerer(settings, self.in_store)
         self._pulse = Pulse(settings, "capture", self.counters)
         self._store: Store | None = None
         self._ingest: Ingest | None = None
@@ -168,6 +170,7 @@ class Capture:
             "spooled": self._journal.spooled,
             **self._client.gateway_counters(),
             **self._guard.counters(),
+            **self._answerer.counters(),
         }
 
     # What commands need (ragd/bot/commands/host.py)
@@ -175,6 +178,10 @@ class Capture:
     @property
     def settings(self) -> Settings:
         return self._settings
+
+    @property
+    def answerer(self) -> Answerer:
+        return self._answerer
 
     def resync(self) -> None:
         self._backfill.resync()

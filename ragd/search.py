@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from ragd.answers import SearchResult
+from ragd.answers import PassageLine, SearchResult
 from ragd.asked import Wanted, parse
 from ragd.embedding import Embedder, Vectors
 from ragd.fusion import Candidate, Fusion, best_message
@@ -329,6 +329,10 @@ def _result(candidate: Candidate, passage: Passage, best_id: int, before: list[s
         before=before,
         after=after,
         found_by="+".join(way for way, found in found_by.items() if found),
+        lines=[
+            PassageLine(str(message.id), message.author_name, searchable_text(message.content, message.extra))
+            for message in passage.messages
+        ],
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ragd.answers import SearchAnswer, SearchRequest, SearchResult
+from ragd.answers import PassageLine, SearchAnswer, SearchRequest, SearchResult
 from ragd.errors import RagdError, UnavailableError
 from ragd.unix_http import UnixConnection
 
@@ -28,8 +28,8 @@ def ask_searcher(path: Path, request: SearchRequest, timeout_seconds: float = AN
 
 
 def write_request(request: SearchRequest) -> bytes:
-    """The body of a POST to `/search`."""
-    return json.dumps(asdict(request)).encode()
+    """The body of a POST to `/search`. Half characters, which no JSON may hold, become question marks."""
+    return json.dumps(asdict(request), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def read_answer(status: int, body: bytes) -> SearchAnswer:
@@ -99,9 +99,14 @@ def _result(raw: Mapping[str, Any]) -> SearchResult:
         message_ids=_texts(raw["message_ids"]),
         before=_texts(raw.get("before")),
         after=_texts(raw.get("after")),
+        lines=[_line(line) for line in raw.get("lines") or ()],
         **{name: str(raw[name]) for name in _TEXTS},
         **{name: str(raw.get(name, "")) for name in _LATER_TEXTS},
     )
+
+
+def _line(raw: Mapping[str, Any]) -> PassageLine:
+    return PassageLine(str(raw["message_id"]), str(raw["author"]), str(raw["text"]))
 
 
 def _texts(values: Iterable[object] | None) -> list[str]:

@@ -21,6 +21,7 @@ from ragd.settings_types import (
     OptionalId,
     OptionalPath,
     OptionalSecret,
+    OptionalUrl,
     OptionalUrls,
     Port,
     ShardIds,
@@ -223,6 +224,88 @@ class Settings(BaseSettings):
         description="How many days the text of a message stays in the database after it was deleted on Discord, found"
         " by nobody; 0: it is erased at once.",
     )
+    search_per_minute: int = Field(
+        15,
+        ge=1,
+        le=600,
+        validation_alias="RAGD_SEARCH_PER_MINUTE",
+        description="How often a member may `/search` in a minute; all of them may be used at once.",
+    )
+    search_guild_per_minute: int = Field(
+        120,
+        ge=1,
+        le=6000,
+        validation_alias="RAGD_SEARCH_GUILD_PER_MINUTE",
+        description="How often all members of a server together may.",
+    )
+    ask_per_minute: int = Field(
+        5,
+        ge=1,
+        le=600,
+        validation_alias="RAGD_ASK_PER_MINUTE",
+        description="How often a member may `/ask` in a minute.",
+    )
+    ask_guild_per_minute: int = Field(
+        30,
+        ge=1,
+        le=6000,
+        validation_alias="RAGD_ASK_GUILD_PER_MINUTE",
+        description="How often all members of a server together may.",
+    )
+    llm_url: OptionalUrl = Field(
+        None,
+        validation_alias="RAGD_LLM_URL",
+        description="Base URL of an OpenAI-compatible endpoint (Ollama, vLLM, OpenAI, ...) that writes the answers of"
+        " `/ask`, as in `http://127.0.0.1:11434/v1`; the question and the passages found for it are sent there. Needs"
+        " `pip install 'ragd[openai]'`. Without one the answer is made of quotes.",
+    )
+    llm_model: str = Field(
+        "",
+        max_length=200,
+        validation_alias="RAGD_LLM_MODEL",
+        description="The model's name there, which it needs.",
+    )
+    llm_api_key: OptionalSecret = Field(
+        None, validation_alias="RAGD_LLM_API_KEY", description="The endpoint's key, if it wants one. A secret."
+    )
+    llm_api_key_file: OptionalPath = Field(
+        None,
+        validation_alias="RAGD_LLM_API_KEY_FILE",
+        description="A file with the key, for when it should not stand in the environment. Default under systemd: the"
+        f" credential `{CREDENTIALS['RAGD_LLM_API_KEY']}`.",
+    )
+    llm_timeout_seconds: float = Field(
+        30.0,
+        ge=1,
+        le=600,
+        validation_alias="RAGD_LLM_TIMEOUT_SECONDS",
+        description="How long an answer may take to be written, with one more try; then it is made of quotes.",
+    )
+    llm_max_tokens: int = Field(
+        500,
+        ge=50,
+        le=8000,
+        validation_alias="RAGD_LLM_MAX_TOKENS",
+        description="Longest written answer, in the model's tokens; more for a model that thinks first.",
+    )
+    llm_user_daily_tokens: int = Field(
+        50_000,
+        ge=0,
+        validation_alias="RAGD_LLM_USER_DAILY_TOKENS",
+        description="Tokens, of prompts and answers, for a member's questions a day (UTC); some twenty answers.",
+    )
+    llm_daily_tokens: int = Field(
+        500_000,
+        ge=0,
+        validation_alias="RAGD_LLM_DAILY_TOKENS",
+        description="What all of them and `ragdctl ask` may cost a day.",
+    )
+    llm_monthly_tokens: int = Field(
+        5_000_000,
+        ge=0,
+        validation_alias="RAGD_LLM_MONTHLY_TOKENS",
+        description="And a calendar month. When a cap is reached answers are made of quotes, and say so.",
+    )
     heartbeat_seconds: float = Field(
         1.0,
         gt=0,
@@ -349,6 +432,8 @@ class Settings(BaseSettings):
                 f"CHUNKING_OVERLAP_MESSAGES={self.chunking_overlap_messages}: must be less than"
                 f" CHUNKING_WINDOW_MESSAGES={self.chunking_window_messages}"
             )
+        if self.llm_url and not self.llm_model.strip():
+            raise ValueError("RAGD_LLM_URL needs RAGD_LLM_MODEL: which model is to write")
         # supervisord binds a name with its pid behind it first, then links it to the one it is asked for
         longest = len(os.fsencode(self.supervisor_socket)) + len(".4194304")
         if longest > UNIX_SOCKET_PATH_LIMIT:

@@ -16,7 +16,11 @@ SYSTEM_ENV_FILE = "/etc/ragd/ragd.env"
 SYSTEM_MARK = "share/ragd/system.env"
 """Below sys.prefix: makes an installation the system's and says where that keeps its data; `make install` writes it."""
 
-CREDENTIALS = {"DISCORD_BOT_TOKEN": "discord_bot_token", "RAGD_HTTP_TOKEN": "http_token"}
+CREDENTIALS = {
+    "DISCORD_BOT_TOKEN": "discord_bot_token",
+    "RAGD_HTTP_TOKEN": "http_token",
+    "RAGD_LLM_API_KEY": "llm_api_key",
+}
 """Secrets that may come as files in $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=), by variable."""
 
 

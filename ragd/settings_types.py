@@ -118,6 +118,13 @@ def _http_token(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _base_url(value: str | None) -> str | None:
+    """A key in the URL would be shown with it."""
+    if value and not re.fullmatch(r"https?://[^@\s/?#]+(?:/[^@\s?#]*)?", value):
+        raise ValueError("must be a URL like http://127.0.0.1:11434/v1, without a name or password in it")
+    return value
+
+
 def split_urls(urls: SecretStr | None) -> list[str]:
     """The entries of ALERT_URLS. A comma within a URL stays in it: only what begins a URL begins an entry."""
     text = urls.get_secret_value().strip(" ,\t\r\n") if urls else ""
@@ -138,6 +145,7 @@ OptionalHttpToken = Annotated[SecretStr | None, AfterValidator(_http_token), _Un
 OptionalPath = Annotated[Path | None, _Unset]
 OptionalId = Annotated[int | None, _Unset]
 OptionalUrls = Annotated[SecretStr | None, AfterValidator(_urls), _Unset]
+OptionalUrl = Annotated[str | None, AfterValidator(_base_url), _Unset]
 OptionalDsn = Annotated[SecretStr | None, AfterValidator(_dsn), _Unset]
 Port = Annotated[int, BeforeValidator(_off)]
 

@@ -50,7 +50,19 @@ LAYERS = (
         "notices",
         "crashes",
     ),
-    ("search", "health", "liveness", "store_link", "soundness", "backup", "exchange", "applied", "auditing", "trace"),
+    (
+        "search",
+        "answering",
+        "health",
+        "liveness",
+        "store_link",
+        "soundness",
+        "backup",
+        "exchange",
+        "applied",
+        "auditing",
+        "trace",
+    ),
     ("keeper", "status", "metrics", "erasing"),
     ("bot", "outside"),
     ("capture", "syncer", "searcher", "watchdog"),
@@ -188,6 +200,11 @@ def test_no_process_loads_what_must_stay_out(entry: str) -> None:
     loaded = modules_after(f"import ragd.cli.daemon, ragd.{entry}")
     others = {f"ragd.{other}" for other in ENTRY_POINTS if other != entry}
     assert loaded & (FOREIGN[entry] | others | {"ragd.sandbox"}) == set()
+
+
+@pytest.mark.parametrize("statement", [*(f"import ragd.{entry}" for entry in ENTRY_POINTS), "import ragd.cli.control"])
+def test_the_language_models_client_is_loaded_when_there_is_something_to_ask(statement: str) -> None:
+    assert "openai" not in modules_after(statement)
 
 
 def test_the_operators_tool_is_light() -> None:

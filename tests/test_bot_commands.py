@@ -150,8 +150,8 @@ def test_commands_are_registered_once_and_not_again_at_the_next_start(
     house: House, processes: dict[str, Process]
 ) -> None:
     before = registered(house)
-    everybody, managers = {"health", "search", "privacy", "forget-me"}, {"sync", "autosync_status", "listener_stats"}
-    assert before.keys() == everybody | managers | {"privacy-channel"}
+    everybody = {"health", "search", "ask", "privacy", "forget-me"}
+    assert before.keys() == everybody | {"sync", "autosync_status", "listener_stats", "privacy-channel"}
     capture = processes["capture"]
     assert capture.stop() == 0
     capture.start().running()

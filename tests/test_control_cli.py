@@ -36,6 +36,7 @@ from tests.toytree import ROOT, ToyTree, wait_until
 COMMANDS = {
     "status": (),
     "search": ("x",),
+    "ask": ("x",),
     "coverage": (),
     "why": ("1",),
     "audit": (),

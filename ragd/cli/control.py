@@ -13,6 +13,7 @@ import typer
 import ragd
 from ragd.access import protect_memory
 from ragd.cli import alert, backup
+from ragd.cli.ask import ask
 from ragd.cli.audit import audit
 from ragd.cli.coverage import coverage
 from ragd.cli.exchange import export, import_
@@ -73,6 +74,7 @@ app.command()(status)
 app.command()(health)
 app.command()(ready)
 app.command()(search)
+app.command()(ask)
 app.command()(mcp)
 app.command()(coverage)
 app.command()(why)

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ragd.access import protect_files, protect_memory
+from ragd.answering import require_client
 from ragd.applied import record_settings
 from ragd.backup import advised
 from ragd.cli.demo import include_file, prepare_demo, refuse_demo_data, what_to_try
@@ -127,6 +128,7 @@ def _start_tree() -> NoReturn:
     become_owner(settings.data_dir)
     require_port(settings)
     require_http_token(settings)
+    require_client(settings)
     if not settings.is_demo or is_system_installation():
         require_token(settings)
         refuse_demo_data(settings)

@@ -26,6 +26,7 @@ from ragd.store.models import Channel
 from ragd.store.people import PeopleStore
 from ragd.store.purge import PurgeStore
 from ragd.store.refusals import RefusalStore
+from ragd.store.spending import SpendingStore
 from ragd.store.standing import StandingStore
 from ragd.store.surroundings import SurroundingsStore
 from ragd.store.traces import TraceStore
@@ -85,6 +86,7 @@ class Store(Queries):
         self.words = WordIndex(database)
         self.lookup = Lookup(database)
         self.surroundings = SurroundingsStore(database)
+        self.spending = SpendingStore(database)
 
     @classmethod
     def open(cls, path: Path, *, durability: Durability = "NORMAL", busy_seconds: float = BUSY_SECONDS) -> Store:

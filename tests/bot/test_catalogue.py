@@ -13,10 +13,12 @@ from discord import app_commands
 from discord.ext import commands
 
 from ragd.bot.client import CaptureClient
+from ragd.text import COMMANDS
 from tests.bot.bots import make_bot
 
 FOR_MANAGERS = {"sync", "autosync_status", "listener_stats", "privacy-channel"}
-FOR_EVERYBODY = {"health", "search", "privacy", "forget-me"}
+FOR_EVERYBODY = {"health", "search", "ask", "privacy", "forget-me"}
+LIMITED_BY_SETTINGS = {"search", "ask"}
 
 
 @pytest.fixture
@@ -36,6 +38,12 @@ def test_the_commands_are_those_of_the_manual(bot: CaptureClient) -> None:
         *(FOR_MANAGERS - {"sync"}),
         *FOR_EVERYBODY,
         "sync now",
+    }
+
+
+def test_what_is_typed_to_ragd_is_known_to_search(bot: CaptureClient) -> None:
+    assert {command.name for command in bot.commands} == COMMANDS | {"help"} & {
+        command.name for command in bot.commands
     }
 
 
@@ -59,7 +67,7 @@ def test_every_command_and_option_is_described(bot: CaptureClient) -> None:
 
 
 def test_every_command_has_a_cooldown(bot: CaptureClient) -> None:
-    assert [command.qualified_name for command in leaves(bot) if command.cooldown is None] == []
+    assert {command.qualified_name for command in leaves(bot) if command.cooldown is None} == LIMITED_BY_SETTINGS
 
 
 def test_what_managers_see_by_default_is_what_only_they_may_do(bot: CaptureClient) -> None:

@@ -17,10 +17,10 @@ from ragd.bot.commands.privacy_report import (
     NOT_OPT_IN,
     OPTED_IN,
     OPTED_OUT,
-    TEXT,
     WITHDRAWN,
     Standing,
     collect_standing,
+    privacy_text,
     render_forgetting,
     render_mode,
     render_standing,
@@ -46,11 +46,11 @@ class PrivacyCommands(commands.Cog):
     @commands.cooldown(2, 10, commands.BucketType.member)
     async def privacy(self, context: Asked, change: Change | None = None) -> None:
         if change is None and not is_private(context):
-            await answer(context, TEXT)  # how somebody stands is nobody else's affair
+            await answer(context, privacy_text(self._host.settings))  # how somebody stands is nobody else's affair
             return
         await begin(context)
         if change is None:
-            await answer(context, render_standing(await self._standing(context)))
+            await answer(context, render_standing(await self._standing(context), privacy_text(self._host.settings)))
         elif change in ("agree-here", "withdraw-here"):
             await answer(context, await self._agree(context, agrees=change == "agree-here"))
         else:

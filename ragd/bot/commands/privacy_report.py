@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from ragd.bot.commands.wording import moment, plural
+from ragd.bot.commands.wording import inert_line, moment, plural
 from ragd.config import Settings
 from ragd.snowflake import to_unix_seconds
 from ragd.store import Store
@@ -17,8 +18,8 @@ TEXT = """\
 author's name and id, time, reply, mentions, the text of embeds, polls, forwards and buttons, names and descriptions \
 of attachments (not the files), stickers, who used which bot's command, and how many reactions there are (not whose). \
 Of an edited message only the newest version.
-**Where.** In a database on the machine of whoever runs this bot. Texts are turned into search vectors there; nothing \
-is sent to an AI service or anywhere else.
+**Where.** In a database on the machine of whoever runs this bot. Texts are turned into search vectors on that \
+machine; {sent}
 **Who can find it.** You find only what you could read in Discord at the moment you ask. Whoever runs the machine can \
 read everything there.
 **How to have it gone.** Delete a message in Discord: nobody finds it here from then on, also if the bot was offline. \
@@ -26,6 +27,12 @@ read everything there.
 **How to object.** `/privacy change:opt-out` and nothing further of yours is stored, `opt-out-and-erase` and nothing \
 stays either; `opt-in` takes it back. In a channel the bot cannot view nothing is recorded.\
 """
+
+NOTHING_SENT = "nothing is sent to an AI service or anywhere else."
+ASK_SENT = (
+    "nothing is sent to an AI service or anywhere else, but for `ask`: the question and the passages found for it, with"
+    " the names in them, go to the language model {model} at {host}."
+)
 
 OPTED_OUT = (
     "Opted out: nothing you write is stored from now on, on any server this bot is on. What was stored before stays"
@@ -41,6 +48,14 @@ NOT_OPT_IN = "In this channel nobody has to agree: it is recorded as `/privacy` 
 AGREED = "Agreed: what you write in this channel and its threads from now on is stored. `withdraw-here` takes it back."
 WITHDRAWN = "Withdrawn: nothing you write in this channel is stored from now on."
 NOT_AGREED = "You have not agreed in this channel: nothing you write here is stored."
+
+
+def privacy_text(settings: Settings) -> str:
+    """What is true of everybody under these settings."""
+    if settings.llm_url is None:
+        return TEXT.format(sent=NOTHING_SENT)
+    model, host = inert_line(settings.llm_model, 60), inert_line(urlsplit(settings.llm_url).hostname or "", 60)
+    return TEXT.format(sent=ASK_SENT.format(model=model, host=host))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,7 @@ def collect_standing(settings: Settings, user_id: int, channel_id: int) -> Stand
         )
 
 
-def render_standing(standing: Standing) -> str:
+def render_standing(standing: Standing, text: str) -> str:
     """For the asker alone: first how they stand, then the text for everybody."""
     kept = standing.kept
     since = f", the oldest of {moment(to_unix_seconds(kept.oldest_id), 'D')}" if kept.messages else ""
@@ -76,7 +91,7 @@ def render_standing(standing: Standing) -> str:
     if standing.opt_in:
         agreed = "you did" if standing.agrees else "you did not: `/privacy change:agree-here`"
         lines.append(f"**This channel** is recorded only of who agreed; {agreed}.")
-    return "\n".join([*lines, TEXT])
+    return "\n".join([*lines, text])
 
 
 def _erasure(erasure: Erasure) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import discord
 from discord.ext import commands
 
-from ragd.answers import Allowed, SearchAnswer, SearchRequest
-from ragd.bot.commands.access import ParentChannel, as_everybody, as_member, private_threads, readable, within
+from ragd.answering.limits import Limits
+from ragd.answers import Allowed, SearchRequest
+from ragd.bot.commands.access import within
 from ragd.bot.commands.asking import ask
+from ragd.bot.commands.audience import only, reach_of
+from ragd.bot.commands.errors import require_turn
 from ragd.bot.commands.host import Host
 from ragd.bot.commands.passages import Answer, parse_since, render_answer
 from ragd.bot.commands.replies import Asked, answer, answer_in_embed, begin, is_private, may_embed
@@ -32,14 +34,11 @@ class SearchOptions(commands.FlagConverter, case_insensitive=True):
 
 
 class SearchCommands(commands.Cog):
-    """A slash command is answered to the asker alone, out of all that the asker may read.
-
-    The answer to a text command is read by whoever looks into the channel, today or next year: so it is made only of
-    what every member of the server may read, wherever it was asked.
-    """
+    """The limits are this command's own: RAGD_SEARCH_PER_MINUTE and RAGD_SEARCH_GUILD_PER_MINUTE."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._limits = Limits(host.settings.search_per_minute, host.settings.search_guild_per_minute)
 
     @commands.hybrid_command(  # type: ignore[arg-type]
         name="search",
@@ -47,11 +46,11 @@ class SearchCommands(commands.Cog):
         usage="words [channel: #name] [author: @name] [since: 7d] [limit: 5]",
     )
     @commands.guild_only()
-    @commands.cooldown(5, 20, commands.BucketType.member)
     async def search(self, context: Asked, *, options: SearchOptions) -> None:
+        require_turn(context, self._limits)
         await begin(context)
         since = parse_since(options.since, datetime.now(UTC)) if options.since else None
-        reach = await self._reach(context)
+        reach = await reach_of(self._host, context)
         request = SearchRequest(
             options.text,
             Allowed(within(reach, options.channel.id if options.channel else None)),
@@ -60,32 +59,10 @@ class SearchCommands(commands.Cog):
             since=since,
         )
         found = await ask(self._host.settings.search_socket, request)
-        await self._show(context, Answer(options.text, _only(found, reach), public=not is_private(context)))
-
-    async def _reach(self, context: Asked) -> dict[int, int]:
-        guild, asker = context.guild, context.author
-        if guild is None or not isinstance(asker, discord.Member):
-            raise commands.NoPrivateMessage
-        threads = await self._host.in_store(lambda store: store.public_threads(guild.id))
-        restricted = _is_age_restricted(context.channel)
-        reach = readable(guild, as_member(asker), threads, age_restricted=restricted)
-        if is_private(context):
-            return reach | await private_threads(guild, asker, reach)
-        public = readable(guild, as_everybody, threads, age_restricted=restricted)
-        return {one: home for one, home in reach.items() if one in public}
+        await self._show(context, Answer(options.text, only(found, reach), public=not is_private(context)))
 
     async def _show(self, context: Asked, shown: Answer) -> None:
         if may_embed(context):
             await answer_in_embed(context, render_answer(shown, EMBED_ROOM))
         else:
             await answer(context, render_answer(shown, TEXT_ROOM))
-
-
-def _is_age_restricted(channel: object) -> bool:
-    return isinstance(channel, ParentChannel | discord.Thread) and channel.is_nsfw()
-
-
-def _only(found: SearchAnswer, reach: dict[int, int]) -> SearchAnswer:
-    """The same once more on our side of the socket: a passage from elsewhere is never shown."""
-    results = [result for result in found.results if int(result.channel_id) in reach]
-    return replace(found, results=results)
