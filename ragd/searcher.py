@@ -1,5 +1,8 @@
 """searcher: holds the vector indexes, follows new vectors from SQLite, answers queries on a UNIX socket.
 
+Without files of an index it reads every vector from SQLite first, some ten thousand a second; a query that comes
+meanwhile waits for that. From then on answers are exact, while a graph, if there are many, is made in small steps.
+
 One thread owns the indexes, the store's connection and the model, because hnswlib must not add and search at once;
 the event loop only speaks HTTP. The working loop sends the thread one short step after another and beats after each,
 so a thread that hangs shows in the heartbeat.
@@ -8,6 +11,7 @@ so a thread that hangs shows in the heartbeat.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -27,7 +31,8 @@ from ragd.config import Settings
 from ragd.embedding import Embedder
 from ragd.errors import CannotCreateError, DamagedError, RagdError, TransientError
 from ragd.heartbeat import Counter
-from ragd.index import StaleSnapshotError, VectorIndex, set_aside
+from ragd.index import Identity, Saver, StaleSnapshotError, VectorIndex, discard, set_aside
+from ragd.indexes import Differences, IndexRequest, IndexState, compare, read_index_request, require_owner
 from ragd.search import MAX_LIMIT, Query, Search, restrict
 from ragd.snowflake import from_unix_seconds
 from ragd.store import Store
@@ -40,23 +45,17 @@ Result = TypeVar("Result")
 
 IDLE_SECONDS = 0.1
 CHANGES_A_STEP = 1_000
-FOLDS_A_STEP = 50
-"""Vectors moved into the graph a step: some 40 ms, which is what a query may wait for."""
+FOLDS_A_STEP = 25
+"""Vectors moved into the graph a step: some 20 ms, which is what a query may wait for."""
 
 COMPACTION_SECONDS = 24 * 3600.0
 """Longest that a removed vector stays in the graph and so in its file."""
 
-SNAPSHOT_SECONDS = 300.0
-SNAPSHOT_WORTH = 100
-"""Fewer changes wait for an hour: following them again takes milliseconds, and the canary alone makes a few each time
-that health is checked, for which an idle server should not write its whole index."""
-
-SNAPSHOT_LATEST_SECONDS = 3600.0
-SNAPSHOT_AT_ONCE = 5_000
-"""Changes after which a snapshot does not wait for its time: following them again would take seconds at a restart."""
-
 FOLLOW_SECONDS = 0.5
 """Longest that a query waits for the index to come up to date."""
+
+FILL_SECONDS = 10.0
+"""Longest that a query waits for an index that is being read from SQLite; its client waits for longer."""
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Room for an allow-list of 200,000 channels: every thread that was ever open is one."""
@@ -79,8 +78,10 @@ class Follower:
         self._model_id: int | None = None
         make_directory(self._directory)
         self.index, self.position = self._load()
-        self._saved_position = self.position
-        self._snapshot_due = time.monotonic() + SNAPSHOT_SECONDS
+        identity = Identity(self._model_key, self._dimension, strategy)
+        self._saver = Saver(self.index, self._directory, identity, self.position)
+        self._expected = 0
+        self.is_filling = True
         self._compaction_due = time.monotonic() + COMPACTION_SECONDS
 
     def _load(self) -> tuple[VectorIndex, int]:
@@ -102,23 +103,50 @@ class Follower:
         return index, position
 
     def step(self, now: float) -> bool:
-        """Follow some changes, move some vectors; True if there is more to do."""
-        followed = self._follow()
-        if not followed and self._compaction_is_due(now):
+        """Follow some changes, or else move some vectors; True if there is more to do."""
+        if self.follow():
+            return True
+        if self._compaction_is_due(now):
             self._compaction_due = now + COMPACTION_SECONDS
             self.index.compact()
-        more = self.index.fold(FOLDS_A_STEP)
-        if not followed and not more:
-            self._snapshot_if_due(now)
-        return followed or more
+        if self.index.fold(FOLDS_A_STEP):
+            return True
+        self._saver.step(now, self.position)
+        return False
+
+    def rebuild(self) -> None:
+        """Begin anew from the database; the files go at once. Raises TransientError when they cannot be removed."""
+        self._saver.wait()
+        discard(self._directory)
+        self.index.clear()
+        self.position = self._saver.position = 0
+        self.is_filling = True
+        _log.info("%s: building the index from the database: asked to", self._strategy)
 
     def _compaction_is_due(self, now: float) -> bool:
-        return self.index.needs_compaction or (now >= self._compaction_due and self.index.stats().deleted > 0)
+        return self.index.needs_compaction or (now >= self._compaction_due and self.index.stats().unpurged > 0)
 
     @property
     def behind(self) -> int:
         """Chunk changes not followed yet."""
         return max(0, self._store.last_change() - self.position)
+
+    def describe(self) -> IndexState:
+        """How the index is, for whoever asks."""
+        return IndexState(
+            self._strategy, self.index.stats(), self.position, self.behind, self._expected if self.is_filling else None
+        )
+
+    def check(self) -> Differences:
+        """Compare with the store. Takes about a second for a million chunks, in which nothing is answered."""
+        members = self._store.members(self._strategy, self._model_id or 0, self.position)
+        return compare(self.index.live_labels(), members)
+
+    def follow(self) -> bool:
+        """Take over some changes; True if there are more to take over."""
+        more = self._follow()
+        self.is_filling &= more
+        return more
 
     def _follow(self) -> bool:
         if self._store.last_change() <= self.position:
@@ -127,6 +155,9 @@ class Follower:
             self._model_id = self._store.model_id(self._model_key)
         if self._model_id is None:
             return False  # the syncer has not met this model yet: there is no vector of it
+        if self.position == 0:
+            self._expected = self._store.vector_count(self._strategy, self._model_id)
+            self.index.reserve(self._expected)
         changes = self._store.changes(self._strategy, self._model_id, self.position, CHANGES_A_STEP)
         if changes.added:
             labels = [chunk_id for chunk_id, _ in changes.added]
@@ -136,33 +167,9 @@ class Follower:
         self.position = changes.position
         return changes.more
 
-    def _snapshot_if_due(self, now: float) -> None:
-        changed = self.position - self._saved_position
-        if self._snapshot_is_worth_it(now, changed):
-            self.snapshot()
-
-    def _snapshot_is_worth_it(self, now: float, changed: int) -> bool:
-        late = now - self._snapshot_due
-        return (
-            changed >= SNAPSHOT_AT_ONCE
-            or (changed >= SNAPSHOT_WORTH and late >= 0)
-            or (changed > 0 and late >= SNAPSHOT_LATEST_SECONDS - SNAPSHOT_SECONDS)
-        )
-
     def snapshot(self) -> None:
-        """Write the index to disk. A disk that will not take it is logged: the database has everything."""
-        self._snapshot_due = time.monotonic() + SNAPSHOT_SECONDS
-        if self.position == self._saved_position:
-            return
-        try:
-            generation = self.index.save(
-                self._directory, position=self.position, model_key=self._model_key, strategy=self._strategy
-            )
-        except TransientError as error:
-            _log.warning("%s: index snapshot failed: %s", self._strategy, error)
-            return
-        self._saved_position = self.position
-        _log.info("%s: index snapshot %d with %d vectors", self._strategy, generation, len(self.index))
+        """Write the index to disk if it is not there."""
+        self._saver.save(self.position)
 
 
 class Searcher:
@@ -173,27 +180,32 @@ class Searcher:
         self._thread = ThreadPoolExecutor(1, "index")
         self._pulse = Pulse(settings, "searcher", self._counters)
         self._followers: dict[str, Follower] = {}
+        self._opened = contextlib.ExitStack()
+        self._filled = asyncio.Event()
+        self._stopping = False
         self._queries = 0
         self._query_seconds = 0.0
         self._behind = 0
+        self._building = 0
+        self._filling = ""
         self._lag = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
         self._pulse.beat()
-        await self._in_thread(self._open)
-        await self._catch_up(stop)
         runner = await self._listen()
-        self._pulse.enter("running")
         try:
+            await self._in_thread(self._open)
             while not stop.is_set():
                 if not await self._step():
                     await wait_for_stop(stop, IDLE_SECONDS)
             self._pulse.enter("stopping")
         finally:
+            self._stopping = True
+            self._filled.set()
             await runner.cleanup()
             self._settings.search_socket.unlink(missing_ok=True)
-            await self._in_thread(self._close)
+            await self._in_thread(self._opened.close)
             self._thread.shutdown(wait=False)
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
@@ -203,24 +215,25 @@ class Searcher:
 
     def _open(self) -> None:
         self._store = Store.open(self._settings.database_path, busy_seconds=self._settings.busy_seconds)
+        self._opened.callback(self._store.close)
         self._embedder = Embedder.open(self._settings.model_dir, threads=1)
         self._followers = {
             strategy: Follower(self._settings.index_dir, strategy, self._embedder, self._store.vectors)
             for strategy in self._settings.auto_sync_strategies
         }
+        for follower in self._followers.values():
+            self._opened.callback(follower.snapshot)
         indexes = {strategy: follower.index for strategy, follower in self._followers.items()}
         self._search = Search(self._store.vectors, self._embedder, indexes)
 
     def _work(self) -> bool:
         now = time.monotonic()
         more = [follower.step(now) for follower in self._followers.values()]
-        self._behind = max((follower.behind for follower in self._followers.values()), default=0)
+        states = [follower.describe() for follower in self._followers.values()]
+        self._behind = max((state.behind for state in states), default=0)
+        self._building = sum(state.stats.waiting for state in states)
+        self._filling = "; ".join(state.progress() for state in states if state.expected is not None)
         return any(more)
-
-    def _close(self) -> None:
-        for follower in self._followers.values():
-            follower.snapshot()
-        self._store.close()
 
     # The working loop
 
@@ -230,18 +243,14 @@ class Searcher:
         except TransientError as error:
             self._pulse.enter("degraded", str(error))
             return False
-        self._pulse.settle("running")
+        if self._filling:
+            self._filled.clear()
+            self._pulse.detail = self._filling
+        else:
+            self._filled.set()
+            self._pulse.settle("running")
         self._pulse.beat()
         return more
-
-    async def _catch_up(self, stop: asyncio.Event) -> None:
-        """Before the first answer: an index that is being rebuilt must not pass for one that knows all there is."""
-        while not stop.is_set():
-            more = await self._in_thread(self._work)
-            self._pulse.detail = f"{self._behind} changes to follow" if self._behind else ""
-            self._pulse.beat()
-            if not more:
-                return
 
     def _counters(self) -> dict[str, Counter]:
         return {
@@ -251,6 +260,7 @@ class Searcher:
             "query_seconds": round(self._query_seconds, 6),
             **{f"vectors_{name}": len(follower.index) for name, follower in self._followers.items()},
             **{f"position_{name}": follower.position for name, follower in self._followers.items()},
+            "building": self._building,
         }
 
     # HTTP
@@ -259,6 +269,7 @@ class Searcher:
         application = web.Application(client_max_size=MAX_REQUEST_BYTES)
         application.router.add_post("/search", self._answer)
         application.router.add_post("/canary", self._answer_canary)
+        application.router.add_post("/index", self._answer_about_index)
         runner = web.AppRunner(application, access_log=None, handle_signals=False)
         await runner.setup()
         path = self._settings.search_socket
@@ -275,6 +286,7 @@ class Searcher:
         started = time.perf_counter()
         try:
             asked = orjson.loads(await request.read())
+            await self._await_filled()
             results, lag = await self._in_thread(lambda: self._find(asked))
         except (RagdError, ValueError, TypeError) as error:
             return _json({"error": str(error)}, status=503 if isinstance(error, TransientError) else 400)
@@ -293,20 +305,53 @@ class Searcher:
         """For the watchdog: which canaries (ragd/store/canary.py) a query for these words finds; counts as no query."""
         try:
             words = read_canary(orjson.loads(await request.read()))
+            await self._await_filled()
             found = await self._in_thread(lambda: self._find_canaries(words))
         except (RagdError, ValueError) as error:
             return _json({"error": str(error)}, status=503 if isinstance(error, TransientError) else 400)
         return _json({"found": found})
 
+    async def _answer_about_index(self, request: web.Request) -> web.Response:
+        """For `ragdctl index`: how each index is, with `check` compared with the store, with `rebuild` begun anew."""
+        try:
+            asked = read_index_request(orjson.loads(await request.read()), self._settings.auto_sync_strategies)
+            if asked.action == "rebuild":
+                require_owner(request.get_extra_info("socket"))
+            document = await self._in_thread(lambda: self._tell_of_indexes(asked))
+        except (RagdError, ValueError) as error:
+            return _json({"error": str(error)}, status=503 if isinstance(error, TransientError) else 400)
+        return _json({"indexes": document})
+
+    def _tell_of_indexes(self, asked: IndexRequest) -> list[dict[str, Any]]:
+        followers = [self._followers[name] for name in asked.strategies if name in self._followers]
+        if asked.action == "rebuild":
+            for follower in followers:
+                follower.rebuild()
+        differences = [follower.check() if asked.action == "check" else None for follower in followers]
+        return [
+            {**follower.describe().document(), "differences": found and asdict(found)}
+            for follower, found in zip(followers, differences, strict=True)
+        ]
+
+    async def _await_filled(self) -> None:
+        """An index that lacks half of what is stored must not pass for one that knows all there is."""
+        try:
+            await asyncio.wait_for(self._filled.wait(), FILL_SECONDS)
+        except TimeoutError:
+            raise TransientError(f"the index is being read from the database ({self._pulse.detail})") from None
+        if self._stopping:
+            raise TransientError("the searcher is stopping")
+
     def _find_canaries(self, words: str) -> list[int]:
-        self._work()
+        self._follow_shortly()
         return self._search.canaries(words)
 
     def _follow_shortly(self) -> None:
         """So that an answer knows what was embedded before it was asked; further behind, it does not wait for that."""
         until = time.monotonic() + FOLLOW_SECONDS
-        while self._work() and time.monotonic() < until:
-            pass
+        more = True
+        while more and time.monotonic() < until:
+            more = any([follower.follow() for follower in self._followers.values()])  # noqa: C419 - each has its turn
 
     def _find(self, asked: object) -> tuple[list[SearchResult], int]:
         self._follow_shortly()
