@@ -1,7 +1,7 @@
 """Vectors to measure an index with: real sentences by the bundled model, and as many more like them as are wanted.
 
 `real` embeds the sentences of SciFact's abstracts, the lines of #ubuntu and the messages of the PyScript chats, about
-60,000 texts, in some minutes. `like` makes any number from them: each turned by up to some 40 degrees towards
+60,000 texts, in some minutes. `like` makes any number from them: each turned up to 40 degrees to
 another text's and towards noise, which keeps topics of uneven size, near copies, and the falling spectrum of sentence
 embeddings. Where the data are absent, `synthetic` stands in, which is harder for HNSW.
 """

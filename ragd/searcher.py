@@ -67,14 +67,18 @@ LAST_ID = (1 << 63) - 1
 
 
 class Follower:
-    """One strategy's index, kept in step with the store. Belongs to the index thread."""
+    """One strategy's index, kept in step with the store. Belongs to the index thread.
 
-    def __init__(self, directory: Path, strategy: str, embedder: Embedder, store: VectorStore) -> None:
+    `settings` as for VectorIndex.
+    """
+
+    def __init__(self, directory: Path, strategy: str, embedder: Embedder, store: VectorStore, **settings: int) -> None:
         self._directory = directory / strategy
         self._strategy = strategy
         self._model_key = embedder.identity.key
         self._dimension = embedder.dimension
         self._store = store
+        self._settings = settings
         self._model_id: int | None = None
         make_directory(self._directory)
         self.index, self.position = self._load()
@@ -86,12 +90,16 @@ class Follower:
 
     def _load(self) -> tuple[VectorIndex, int]:
         """The snapshot, or an empty index that begins at change 0, which is how an index is rebuilt."""
-        empty = VectorIndex(self._dimension), 0
+        empty = VectorIndex(self._dimension, **self._settings), 0
         if aside := set_aside(self._directory):
             _log.error("%s: damaged index files set aside in %s", self._strategy, aside)
         try:
             index, position = VectorIndex.load(
-                self._directory, model_key=self._model_key, dimension=self._dimension, strategy=self._strategy
+                self._directory,
+                model_key=self._model_key,
+                dimension=self._dimension,
+                strategy=self._strategy,
+                **self._settings,
             )
         except (StaleSnapshotError, DamagedError) as error:
             _log.info("%s: building the index from the database: %s", self._strategy, error)
@@ -120,7 +128,7 @@ class Follower:
         discard(self._directory)
         self.index.clear()
         self.position = self._saver.position = 0
-        self.is_filling = True
+        self._expected, self.is_filling = 0, True
         _log.info("%s: building the index from the database: asked to", self._strategy)
 
     def _compaction_is_due(self, now: float) -> bool:
@@ -175,8 +183,9 @@ class Follower:
 class Searcher:
     """The process: the followers, the search over them, and the HTTP server."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, **index_settings: int) -> None:
         self._settings = settings
+        self._index_settings = index_settings
         self._thread = ThreadPoolExecutor(1, "index")
         self._pulse = Pulse(settings, "searcher", self._counters)
         self._followers: dict[str, Follower] = {}
@@ -218,7 +227,9 @@ class Searcher:
         self._opened.callback(self._store.close)
         self._embedder = Embedder.open(self._settings.model_dir, threads=1)
         self._followers = {
-            strategy: Follower(self._settings.index_dir, strategy, self._embedder, self._store.vectors)
+            strategy: Follower(
+                self._settings.index_dir, strategy, self._embedder, self._store.vectors, **self._index_settings
+            )
             for strategy in self._settings.auto_sync_strategies
         }
         for follower in self._followers.values():
@@ -323,7 +334,9 @@ class Searcher:
         return _json({"indexes": document})
 
     def _tell_of_indexes(self, asked: IndexRequest) -> list[dict[str, Any]]:
-        followers = [self._followers[name] for name in asked.strategies if name in self._followers]
+        if not self._followers:
+            raise TransientError("the searcher is starting")
+        followers = [self._followers[name] for name in asked.strategies]
         if asked.action == "rebuild":
             for follower in followers:
                 follower.rebuild()

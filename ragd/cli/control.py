@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import ragd
-from ragd.cli import alert, backup
+from ragd.cli import alert, backup, index
 from ragd.cli.audit import audit
 from ragd.cli.coverage import coverage
 from ragd.cli.exchange import export, import_
@@ -76,6 +76,7 @@ app.command()(purge)
 app.command()(restart)
 app.command()(reload)
 app.command()(config)
+app.add_typer(index.app, name="index")
 app.add_typer(alert.app, name="alert")
 app.add_typer(backup.app, name="backup")
 app.command()(backup.restore)

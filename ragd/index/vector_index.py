@@ -80,6 +80,10 @@ class VectorIndex:
         self._unpurged = 0
         self._purge_due = False
 
+    @property
+    def dimension(self) -> int:
+        return self._dimension
+
     def __len__(self) -> int:
         return len(self._exact) + (0 if self._graph is None else len(self._graph))
 
@@ -98,11 +102,16 @@ class VectorIndex:
         self.remove(names[fresh])
         self._exact.append(names[fresh], rows[fresh])
 
-    def holds(self, label: int, vector: Vectors) -> bool:
-        """Whether exactly this vector, shape (dimension,), is what a label would be found by."""
+    def vector_of(self, label: int) -> Vectors | None:
+        """The vector that a label is found by, shape (dimension,), or None."""
         stored = self._exact.vector_of(label)
         if stored is None and self._graph is not None:
             stored = self._graph.vector_of(label)
+        return stored
+
+    def holds(self, label: int, vector: Vectors) -> bool:
+        """Whether exactly this vector is what a label is found by."""
+        stored = self.vector_of(label)
         return stored is not None and np.array_equal(stored, vector)
 
     def reserve(self, count: int) -> None:
