@@ -179,6 +179,10 @@ class Follower:
         """Write the index to disk if it is not there."""
         self._saver.save(self.position)
 
+    def close(self) -> None:
+        """Write the index to disk if that is worth it."""
+        self._saver.close(self.position)
+
 
 class Searcher:
     """The process: the followers, the search over them, and the HTTP server."""
@@ -233,7 +237,7 @@ class Searcher:
             for strategy in self._settings.auto_sync_strategies
         }
         for follower in self._followers.values():
-            self._opened.callback(follower.snapshot)
+            self._opened.callback(follower.close)
         indexes = {strategy: follower.index for strategy, follower in self._followers.items()}
         self._search = Search(self._store.vectors, self._embedder, indexes)
 

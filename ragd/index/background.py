@@ -72,7 +72,7 @@ def _write_and_exit(save: Callable[[], object], pipe: int, parent: int) -> NoRet
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         signal.set_wakeup_fd(-1)  # it is the parent's
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_IGN)  # sent to the whole group; the parent waits for us
         os.nice(NICENESS)
         if os.getppid() == parent:
             save()

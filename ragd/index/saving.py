@@ -26,6 +26,10 @@ SNAPSHOT_AT_ONCE = 5_000
 SNAPSHOT_AT_ONCE_SHARE = 0.1
 """The same as a share of the index: a large one is not written anew for every hundredth of it."""
 
+SMALL = 20_000
+LEFT_AT_CLOSE_SHARE = 0.05
+"""supervisord waits two seconds for a process to stop, and an index of more than SMALL takes its part of that."""
+
 
 @dataclass(frozen=True)
 class _Save:
@@ -69,6 +73,13 @@ class Saver:
         self.wait()
         if position != self.position or self.index.purge_due:
             self._begin(position)
+            self.wait()
+
+    def close(self, position: int) -> None:
+        """As `save`, unless that would take longer than following the changes again after the next start."""
+        if position - self.position > LEFT_AT_CLOSE_SHARE * len(self.index) or len(self.index) <= SMALL:
+            self.save(position)
+        else:
             self.wait()
 
     def wait(self) -> None:
