@@ -1,4 +1,4 @@
-"""Indexes made from a store: filled, rebuilt and rid of what was deleted while they answer; `ragdctl index` about them."""
+"""Indexes made from a store, rebuilt and rid of what was deleted while they answer, and `ragdctl index` about them."""
 
 from __future__ import annotations
 
@@ -286,7 +286,7 @@ def test_answers_are_complete_while_a_graph_is_made(
 def test_nonsense_is_refused(settings: Settings, store: Store, asked: tuple[str, str | None]) -> None:
     with serving(settings):
         until(lambda: ask(settings) == 0 or True)
-        with pytest.raises(RagdError, match="action must be|no index of strategy"):
+        with pytest.raises(RagdError, match=r"action must be|no index of strategy"):
             ask_about_indexes(settings.search_socket, *asked)
 
 
