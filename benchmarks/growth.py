@@ -18,9 +18,9 @@ from benchmarks.queries import fill
 from benchmarks.tables import Table, median, number, p50_p99
 from benchmarks.vectors import DIMENSION, Vectors, like, real, synthetic
 from ragd.embedding import Embedder
+from ragd.follower import FOLDS_A_STEP, Follower
 from ragd.index import VectorIndex
 from ragd.index.background import BackgroundSave
-from ragd.searcher import FOLDS_A_STEP, Follower
 from ragd.store import Store
 
 DEPTH = 10

@@ -47,7 +47,7 @@ LAYERS = (
         "auditing",
         "trace",
     ),
-    ("keeper", "status", "metrics"),
+    ("follower", "keeper", "status", "metrics"),
     ("bot", "outside"),
     ("capture", "syncer", "searcher", "watchdog"),
     ("cli",),

@@ -20,13 +20,14 @@ from ragd.cli.launch import lock_directory
 from ragd.config import Settings
 from ragd.embedding import Embedder
 from ragd.errors import RagdError, TransientError, UnavailableError
+from ragd.follower import COMPACTION_SECONDS, Follower
 from ragd.heartbeat import read_heartbeat
 from ragd.index import VectorIndex
 from ragd.index.background import BackgroundSave
 from ragd.index.checking import Sample
 from ragd.indexes import examine
 from ragd.search_client import ask_about_indexes, ask_searcher
-from ragd.searcher import COMPACTION_SECONDS, Follower, Searcher
+from ragd.searcher import Searcher
 from ragd.store import Store
 from ragd.store.chunks import Cell, NewChunk, hash_text
 from tests.processes import until

@@ -10,9 +10,10 @@ import pytest
 
 from ragd.embedding import Embedder
 from ragd.errors import RagdError
+from ragd.follower import Follower
 from ragd.index.saving import SNAPSHOT_LATEST_SECONDS, SNAPSHOT_SECONDS
 from ragd.search import Query, Search, restrict
-from ragd.searcher import Follower, read_query
+from ragd.searcher import read_query
 from ragd.snowflake import to_unix_seconds
 from ragd.store import Store
 from ragd.store.events import ChannelGone, ChannelsSeen, Deleted, Edited, GuildSeen, Posted

@@ -262,7 +262,7 @@ def _follow(settings: Settings, strategy: str | None) -> Steps:
 def _build(settings: Settings, names: tuple[str, ...]) -> Steps:
     """Do what the searcher does, without one."""
     from ragd.embedding import Embedder
-    from ragd.searcher import Follower
+    from ragd.follower import Follower
 
     with contextlib.closing(Store.open(settings.database_path)) as store:
         embedder = Embedder.open(settings.model_dir, threads=1)
