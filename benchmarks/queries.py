@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.index import Vectors, corpus
 from benchmarks.stage import SandboxProcess, outside, texts, variables, worker, workspace
 from benchmarks.tables import Table, number, p50_p99
+from benchmarks.vectors import Vectors, synthetic
 from ragd.chunking import cell_of, strategy_version
 from ragd.embedding import Embedder
 from ragd.search_client import SearchRequest, ask_searcher
@@ -92,7 +92,7 @@ def fill(path: Path, size: int) -> None:
     post(store, CHANNEL, ids, texts(messages))
     store.chunks.begin_strategies({strategy: strategy_version(strategy) for strategy in STRATEGIES})
     model_id = store.chunks.model_id(embedder.identity.key, embedder.identity.name, embedder.dimension)
-    vectors = corpus(size, seed=2)
+    vectors = synthetic(size, seed=2)
     for nth, strategy in enumerate(STRATEGIES):
         add_chunks(store, strategy, ids, vectors[nth * messages :], model_id)
     store._execute("UPDATE sync_state SET position = (SELECT value FROM counter WHERE name = 'message_change')")

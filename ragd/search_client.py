@@ -34,16 +34,29 @@ def write_request(request: SearchRequest) -> bytes:
 
 def read_answer(status: int, body: bytes) -> SearchAnswer:
     """What the searcher's HTTP answer says. Raises as ask_searcher does."""
+    document = _read_document(status, body)
+    try:
+        return _parse(document)
+    except (ValueError, TypeError, LookupError) as error:
+        raise _senseless(status, error) from None
+
+
+def _read_document(status: int, body: bytes) -> Any:
+    """The JSON of an answer that is no error; raises as ask_searcher does for one that is."""
     try:
         document = json.loads(body)
         if status == http.client.OK:
-            return _parse(document)
+            return document
         message = str(document["error"])
     except (ValueError, TypeError, LookupError) as error:
-        raise RagdError(f"the searcher's answer makes no sense (HTTP status {status}): {error!r}") from None
+        raise _senseless(status, error) from None
     if status >= http.client.INTERNAL_SERVER_ERROR:
         raise UnavailableError(f"the searcher cannot answer: {message}", hint=_STATUS_HINT)
     raise RagdError(message)
+
+
+def _senseless(status: int, error: Exception) -> RagdError:
+    return RagdError(f"the searcher's answer makes no sense (HTTP status {status}): {error!r}")
 
 
 def ask_for_canaries(path: Path, words: str, timeout_seconds: float) -> list[int]:
@@ -56,6 +69,21 @@ def ask_for_canaries(path: Path, words: str, timeout_seconds: float) -> list[int
         raise UnavailableError(f"the searcher cannot answer: {document['error']}", hint=_STATUS_HINT)
     except (ValueError, TypeError, LookupError) as error:
         raise RagdError(f"the searcher's answer makes no sense (HTTP status {status}): {error!r}") from None
+
+
+def ask_about_indexes(
+    path: Path, action: str, strategy: str | None = None, timeout_seconds: float = ANSWER_SECONDS
+) -> list[dict[str, Any]]:
+    """How each index of the searcher is (ragd/indexes.py); actions `check` and `rebuild` do as they say first.
+
+    Raises UnavailableError if it does not answer in time or cannot now, RagdError with its word if it refuses.
+    """
+    status, body = _post(path, json.dumps({"action": action, "strategy": strategy}).encode(), timeout_seconds, "/index")
+    document = _read_document(status, body)
+    try:
+        return [dict(index) for index in document["indexes"]]
+    except (ValueError, TypeError, LookupError) as error:
+        raise _senseless(status, error) from None
 
 
 def _post(path: Path, body: bytes, timeout_seconds: float, route: str = "/search") -> tuple[int, bytes]:

@@ -59,7 +59,7 @@ NOT_CONVERSATION: Mapping[int, str] = {
 nobody knows yet what it holds."""
 
 COMMANDS = frozenset(
-    ["ask", "autosync_status", "forget-me", "health", "listener_stats", "privacy", "privacy-channel", "search", "sync"]
+    ("ask", "autosync_status", "forget-me", "health", "listener_stats", "privacy", "privacy-channel", "search", "sync")
 )
 """What members may type to ragd behind its prefix. That is said to ragd alone: found, it would be the best answer to
 the next who asks the same."""

@@ -51,6 +51,7 @@ LAYERS = (
         "crashes",
     ),
     (
+        "indexes",
         "search",
         "answering",
         "health",
@@ -63,7 +64,7 @@ LAYERS = (
         "auditing",
         "trace",
     ),
-    ("keeper", "status", "metrics", "erasing"),
+    ("follower", "keeper", "status", "metrics", "erasing"),
     ("bot", "outside"),
     ("capture", "syncer", "searcher", "watchdog"),
     ("cli",),

@@ -12,7 +12,7 @@ import typer
 
 import ragd
 from ragd.access import protect_memory
-from ragd.cli import alert, backup
+from ragd.cli import alert, backup, index
 from ragd.cli.ask import ask
 from ragd.cli.audit import audit
 from ragd.cli.coverage import coverage
@@ -86,6 +86,7 @@ app.command()(erasures)
 app.command()(restart)
 app.command()(reload)
 app.command()(config)
+app.add_typer(index.app, name="index")
 app.add_typer(alert.app, name="alert")
 app.add_typer(backup.app, name="backup")
 app.command()(backup.restore)

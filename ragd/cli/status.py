@@ -36,12 +36,17 @@ _TOLD: dict[str, dict[str, str]] = {
         "backlog": "waiting",
         "words_waiting": "to index by words",
     },
-    "searcher": {"queries": "queries", "vectors_temporal": "temporal", "vectors_conversation": "conversation"},
+    "searcher": {
+        "queries": "queries",
+        "vectors_temporal": "temporal",
+        "vectors_conversation": "conversation",
+        "building": "to put into graphs",
+    },
     "watchdog": {"passes": "passes", "pass_ms": "ms a pass", "alerts_open": "alerts"},
 }
 """The counters that are told in short, and by what name."""
 
-_ONLY_IF_ANY = frozenset({"requests refused"})
+_ONLY_IF_ANY = frozenset({"requests refused", "to put into graphs"})
 """Not told when they are zero, as they should be."""
 
 

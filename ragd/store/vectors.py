@@ -27,6 +27,14 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
+class Members:
+    """Ids of chunks that an index must hold, and of those that it may: what changed after it followed last."""
+
+    due: list[int]
+    open: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class PassageMessage:
     id: int
     author_id: int
@@ -119,6 +127,18 @@ class VectorStore(Queries):
                 strategy,
             )[0]
         )
+
+    def members(self, strategy: str, model_id: int, position: int) -> Members:
+        """What an index that has followed up to `position` must hold, as of one moment."""
+        rows = self._all(
+            "SELECT c.id, c.change <= ?3 FROM chunk c JOIN vector v ON v.model_id = ?2 AND v.text_hash = c.text_hash"
+            " WHERE c.strategy = ?1"
+            " UNION ALL SELECT chunk_id, 0 FROM chunk_removal WHERE strategy = ?1 AND change > ?3",
+            strategy,
+            model_id,
+            position,
+        )
+        return Members([row[0] for row in rows if row[1]], [row[0] for row in rows if not row[1]])
 
     def allowed_chunks(self, strategy: str, wanted: Filter) -> list[int]:
         """Ids of the strategy's chunks that pass a filter."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ragd.answering import Quote, Reply, Sentence, Source
 from ragd.answering.extractive import extract
-from ragd.bot.commands.privacy import TEXT, privacy_text
+from ragd.bot.commands.privacy_report import TEXT, privacy_text
 from ragd.bot.commands.replied import render_reply
 from ragd.bot.commands.wording import EMBED_ROOM, TEXT_ROOM, width
 from tests.answering.samples import COLD, NTC, found, passage
