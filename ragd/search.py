@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ragd.answers import SearchResult
-from ragd.embedding import Embedder, Vectors
+from ragd.embedders import TextEmbedder
+from ragd.embedding import Vectors
 from ragd.index import VectorIndex
 from ragd.snowflake import to_unix_seconds
 from ragd.store.canary import CANARY_CHANNEL
@@ -36,7 +37,7 @@ class Query:
 class Search:
     """Answers queries from the indexes of all strategies. Called from one thread, the indexes' own."""
 
-    def __init__(self, store: VectorStore, embedder: Embedder, indexes: Mapping[str, VectorIndex]) -> None:
+    def __init__(self, store: VectorStore, embedder: TextEmbedder, indexes: Mapping[str, VectorIndex]) -> None:
         self._store = store
         self._embedder = embedder
         self._indexes = indexes

@@ -24,11 +24,12 @@ from aiohttp import web
 from ragd.access import socket_mode
 from ragd.answers import SearchAnswer, SearchResult
 from ragd.config import Settings
-from ragd.embedding import Embedder
+from ragd.embedders import TextEmbedder
 from ragd.errors import CannotCreateError, DamagedError, RagdError, TransientError
 from ragd.heartbeat import Counter
 from ragd.index import StaleSnapshotError, VectorIndex, set_aside
-from ragd.search import MAX_LIMIT, Query, Search, restrict
+from ragd.search import MAX_LIMIT, Query, restrict
+from ragd.serving import Serving
 from ragd.snowflake import from_unix_seconds
 from ragd.store import Store
 from ragd.store.vectors import VectorStore
@@ -70,7 +71,10 @@ LAST_ID = (1 << 63) - 1
 class Follower:
     """One strategy's index, kept in step with the store. Belongs to the index thread."""
 
-    def __init__(self, directory: Path, strategy: str, embedder: Embedder, store: VectorStore) -> None:
+    def __init__(
+        self, directory: Path, strategy: str, embedder: TextEmbedder, store: VectorStore, *, load: bool = True
+    ) -> None:
+        """Begins with the snapshot on disk, unless `load` is False, else with nothing."""
         self._directory = directory / strategy
         self._strategy = strategy
         self._model_key = embedder.identity.key
@@ -78,7 +82,7 @@ class Follower:
         self._store = store
         self._model_id: int | None = None
         make_directory(self._directory)
-        self.index, self.position = self._load()
+        self.index, self.position = self._load() if load else (VectorIndex(self._dimension), 0)
         self._saved_position = self.position
         self._snapshot_due = time.monotonic() + SNAPSHOT_SECONDS
         self._compaction_due = time.monotonic() + COMPACTION_SECONDS
@@ -172,7 +176,7 @@ class Searcher:
         self._settings = settings
         self._thread = ThreadPoolExecutor(1, "index")
         self._pulse = Pulse(settings, "searcher", self._counters)
-        self._followers: dict[str, Follower] = {}
+        self._serving: Serving | None = None
         self._queries = 0
         self._query_seconds = 0.0
         self._behind = 0
@@ -203,23 +207,23 @@ class Searcher:
 
     def _open(self) -> None:
         self._store = Store.open(self._settings.database_path, busy_seconds=self._settings.busy_seconds)
-        self._embedder = Embedder.open(self._settings.model_dir, threads=1)
-        self._followers = {
-            strategy: Follower(self._settings.index_dir, strategy, self._embedder, self._store.vectors)
-            for strategy in self._settings.auto_sync_strategies
-        }
-        indexes = {strategy: follower.index for strategy, follower in self._followers.items()}
-        self._search = Search(self._store.vectors, self._embedder, indexes)
+        self._serving = Serving(self._settings, self._store, self._follower)
+
+    def _follower(self, strategy: str, embedder: TextEmbedder, load: bool) -> Follower:
+        return Follower(self._settings.index_dir, strategy, embedder, self._store.vectors, load=load)
+
+    @property
+    def _served(self) -> Serving:
+        assert self._serving is not None, "not opened"
+        return self._serving
 
     def _work(self) -> bool:
-        now = time.monotonic()
-        more = [follower.step(now) for follower in self._followers.values()]
-        self._behind = max((follower.behind for follower in self._followers.values()), default=0)
-        return any(more)
+        more = self._served.step(time.monotonic())
+        self._behind = self._served.engine.behind
+        return more
 
     def _close(self) -> None:
-        for follower in self._followers.values():
-            follower.snapshot()
+        self._served.snapshot()
         self._store.close()
 
     # The working loop
@@ -244,13 +248,17 @@ class Searcher:
                 return
 
     def _counters(self) -> dict[str, Counter]:
+        engine = self._serving.engine if self._serving else None
+        followers = engine.followers if engine else {}
         return {
             "backlog": self._behind,
-            "done": sum(follower.position for follower in self._followers.values()) + self._queries,
+            "done": sum(follower.position for follower in followers.values()) + self._queries,
+            "model": engine.embedder.identity.name if engine else None,
+            "model_switch": engine.switch if engine else None,
             "queries": self._queries,
             "query_seconds": round(self._query_seconds, 6),
-            **{f"vectors_{name}": len(follower.index) for name, follower in self._followers.items()},
-            **{f"position_{name}": follower.position for name, follower in self._followers.items()},
+            **{f"vectors_{name}": len(follower.index) for name, follower in followers.items()},
+            **{f"position_{name}": follower.position for name, follower in followers.items()},
         }
 
     # HTTP
@@ -277,13 +285,13 @@ class Searcher:
             asked = orjson.loads(await request.read())
             results, lag = await self._in_thread(lambda: self._find(asked))
         except (RagdError, ValueError, TypeError) as error:
-            return _json({"error": str(error)}, status=503 if isinstance(error, TransientError) else 400)
+            return _json({"error": str(error)}, status=503 if is_passing(error) else 400)
         took_seconds = time.perf_counter() - started
         self._queries += 1
         self._query_seconds += took_seconds
         answer = SearchAnswer(
             results=results,
-            indexed=sum(len(follower.index) for follower in self._followers.values()),
+            indexed=sum(len(follower.index) for follower in self._served.engine.followers.values()),
             lag_messages=lag,
             took_ms=round(took_seconds * 1000, 1),
         )
@@ -295,22 +303,27 @@ class Searcher:
             words = read_canary(orjson.loads(await request.read()))
             found = await self._in_thread(lambda: self._find_canaries(words))
         except (RagdError, ValueError) as error:
-            return _json({"error": str(error)}, status=503 if isinstance(error, TransientError) else 400)
+            return _json({"error": str(error)}, status=503 if is_passing(error) else 400)
         return _json({"found": found})
 
     def _find_canaries(self, words: str) -> list[int]:
-        self._work()
-        return self._search.canaries(words)
+        self._served.follow(time.monotonic())
+        return self._served.engine.search.canaries(words)
 
     def _follow_shortly(self) -> None:
         """So that an answer knows what was embedded before it was asked; further behind, it does not wait for that."""
         until = time.monotonic() + FOLLOW_SECONDS
-        while self._work() and time.monotonic() < until:
+        while self._served.follow(time.monotonic()) and time.monotonic() < until:
             pass
 
     def _find(self, asked: object) -> tuple[list[SearchResult], int]:
         self._follow_shortly()
-        return self._search.answer(read_query(asked, self._store.vectors)), self._store.chunks.lag()
+        return self._served.engine.search.answer(read_query(asked, self._store.vectors)), self._store.chunks.lag()
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the same request may be answered later: the fault is ours and not the request's."""
+    return isinstance(error, RagdError) and not error.permanent
 
 
 def read_canary(asked: object) -> str:

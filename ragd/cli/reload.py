@@ -44,7 +44,7 @@ READERS: Mapping[str, frozenset[str]] = {
         "ALERT_URLS": "watchdog",
         "MAX_MEMORY_MB": "watchdog",
         "MIN_DISK_GB": "watchdog",
-        "RAGD_MODEL_DIR": "syncer searcher",
+        "RAGD_MODEL_DIR": "syncer",
         "RAGD_EMBED_THREADS": "syncer",
         "RAGD_RECONCILE_HOURS": "capture",
         "RAGD_INDEX_BOTS": "capture",
