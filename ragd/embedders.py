@@ -5,7 +5,7 @@ A *source* says where a model is opened: `bundled`, the path of a folder, or the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,8 @@ from typing import Protocol
 from ragd.config import Settings
 from ragd.embedding import Embedder, Identity, Vectors
 from ragd.errors import ConfigError
-from ragd.store.embeddings import ModelDetails, ModelRow
+from ragd.remote_embedding import RemoteEmbedder
+from ragd.store.embeddings import EmbeddingStore, ModelDetails, ModelRow
 
 BUNDLED = "bundled"
 
@@ -58,27 +59,52 @@ class TextEmbedder(Protocol):
 
 def configured_source(settings: Settings) -> str:
     """The source of the model that the settings name."""
+    if settings.embedding_model:
+        return f"{settings.embedding_url} {settings.embedding_model}"
     return str(settings.model_dir.expanduser().absolute()) if settings.model_dir else BUNDLED
 
 
-def open_configured(settings: Settings, threads: int | None = None) -> TextEmbedder:
-    """The model that the settings name. Raises RagdError."""
-    return _open(configured_source(settings), threads)
+def open_configured(settings: Settings, store: EmbeddingStore, threads: int | None = None) -> TextEmbedder:
+    """The model that the settings name. Raises RagdError; of an endpoint that nobody has asked before TransientError
+    if it does not answer."""
+    source = configured_source(settings)
+    known = store.of_source(source)
+    return _open(settings, source, threads, known.dimension if known else None)
 
 
-def open_again(row: ModelRow, threads: int | None = None) -> TextEmbedder:
+def open_again(settings: Settings, row: ModelRow, threads: int | None = None) -> TextEmbedder:
     """The model of a row, where it was opened last.
 
     Raises RagdError, also if another model is there by now.
     """
-    embedder = _open(row.source, threads)
+    # an endpoint that the settings name no more is asked whether it still answers us
+    is_named = row.source.partition(" ")[0] == settings.embedding_url
+    embedder = _open(settings, row.source, threads, row.dimension if is_named else None)
     if embedder.identity.key != row.key:
         raise ConfigError(f"{row.source} holds {embedder.identity.key} now, not {row.key}")
     return embedder
 
 
-def _open(source: str, threads: int | None) -> TextEmbedder:
+def _open(settings: Settings, source: str, threads: int | None, dimension: int | None) -> TextEmbedder:
+    if source.startswith(("http://", "https://")):
+        url, _, model = source.partition(" ")
+        # nobody else is shown the key
+        key = settings.embedding_api_key if url == settings.embedding_url else None
+        return RemoteEmbedder(
+            url,
+            model,
+            key.get_secret_value() if key else None,
+            # with what it waits between two attempts, so that the heartbeat does not pass for a dead one's
+            timeout_seconds=settings.busy_seconds,
+            dimension=dimension,
+        )
     return Embedder.open(None if source == BUNDLED else Path(source), threads)
+
+
+def let_breathe(embedder: TextEmbedder, breathe: Callable[[], None]) -> None:
+    """Have `breathe` called in the middle of calls that may take long."""
+    if isinstance(embedder, RemoteEmbedder):
+        embedder.breathe = breathe
 
 
 def details(embedder: TextEmbedder, source: str) -> ModelDetails:

@@ -99,7 +99,7 @@ class Embedder:
         """Use `open`, which reads the folder."""
         self._folder = folder
         self._threads = threads
-        self._tokenizer = _load_tokenizer(folder.path / TOKENIZER)
+        self._tokenizer = load_tokenizer(folder.path / TOKENIZER)
         self._graph = _Graph(folder.path / GRAPH, folder.pooling)
         dimension = self._probe()
         self.identity = Identity(folder.name, folder.sha256, dimension, folder.pooling, folder.max_tokens)
@@ -241,7 +241,8 @@ def _open_session(path: Path) -> Any:
         raise DamagedError(f"{path}: onnxruntime cannot load it: {error}") from error
 
 
-def _load_tokenizer(path: Path) -> Tokenizer:
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a file, without cutting and padding. Raises DamagedError."""
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises nothing more precise

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ragd.embedders import Reader, TextEmbedder, details
+from ragd.embedders import Reader, TextEmbedder, details, let_breathe
 from ragd.errors import RagdError, UnavailableError
 from ragd.heartbeat import Counter
 from ragd.store.embeddings import NEWEST, EmbeddingStore, ModelRow, Page
@@ -118,6 +118,8 @@ class ModelChange:
         others = [model for model in (self._next, self._outgoing) if model]
         self._models = [self._current, *others]
         self.reader = Reader([model.embedder for model in self._models])
+        for model in self._models:
+            let_breathe(model.embedder, self._around.breathe)
 
     @property
     def limits(self) -> str:
@@ -189,7 +191,7 @@ class ModelChange:
         """A small piece of what is to be done about the models; True while there is more."""
         if self._missing_model:
             self._try_configured()
-            return False
+            return not self._missing_model
         if not self._complete and self._fill():
             return True
         if not self._complete:

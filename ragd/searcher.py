@@ -185,7 +185,8 @@ class Searcher:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
         self._pulse.beat()
-        await self._in_thread(self._open)
+        if not await self._open_patiently(stop):
+            return
         await self._catch_up(stop)
         runner = await self._listen()
         self._pulse.enter("running")
@@ -199,6 +200,18 @@ class Searcher:
             self._settings.search_socket.unlink(missing_ok=True)
             await self._in_thread(self._close)
             self._thread.shutdown(wait=False)
+
+    async def _open_patiently(self, stop: asyncio.Event) -> bool:
+        """Open, as soon as there is a model to ask; False if it shall stop before."""
+        while not stop.is_set():
+            try:
+                await self._in_thread(self._open)
+            except TransientError as error:
+                self._pulse.enter("degraded", str(error))
+                await wait_for_stop(stop, self._settings.heartbeat_seconds)
+            else:
+                return True
+        return False
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

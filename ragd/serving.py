@@ -82,12 +82,12 @@ class Serving:
         """The model that serves. The configured one while there is none, or if that one is gone: then the syncer has
         it serve too, and it answers from what it has embedded so far."""
         if row is None:
-            return open_configured(self._settings, 1)
+            return open_configured(self._settings, self._store.embeddings, 1)
         try:
-            return open_again(row, 1)
+            return open_again(self._settings, row, 1)
         except RagdError as error:
             _log.warning("%s, which answered so far, cannot be opened: %s", row.name, error)
-            return open_configured(self._settings, 1)
+            return open_configured(self._settings, self._store.embeddings, 1)
 
     def _make_engine(self, row: ModelRow | None, embedder: TextEmbedder, *, load: bool) -> Engine:
         followers = {

@@ -81,6 +81,18 @@ def _dsn(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _no_blanks(value: str | None) -> str | None:
+    if value and re.search(r"\s", value):
+        raise ValueError("must be a name without blanks")
+    return value
+
+
+def _base_url(value: str | None) -> str | None:
+    if value and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+        raise ValueError("must be a URL like https://host/v1")
+    return value.rstrip("/") if value else value
+
+
 def split_urls(urls: SecretStr | None) -> list[str]:
     """The entries of ALERT_URLS. A comma within a URL stays in it: only what begins a URL begins an entry."""
     text = urls.get_secret_value().strip(" ,\t\r\n") if urls else ""
@@ -98,6 +110,8 @@ _Unset = BeforeValidator(_unset)
 
 OptionalSecret = Annotated[SecretStr | None, _Unset]
 OptionalPath = Annotated[Path | None, _Unset]
+OptionalText = Annotated[str | None, AfterValidator(_no_blanks), _Unset]
+OptionalUrl = Annotated[str | None, AfterValidator(_base_url), _Unset]
 OptionalId = Annotated[int | None, _Unset]
 OptionalUrls = Annotated[SecretStr | None, AfterValidator(_urls), _Unset]
 OptionalDsn = Annotated[SecretStr | None, AfterValidator(_dsn), _Unset]

@@ -25,7 +25,7 @@ from ragd.chunking import (
 )
 from ragd.config import Settings
 from ragd.embedders import TextEmbedder, configured_source, open_again, open_configured
-from ragd.errors import DamagedError, RagdError
+from ragd.errors import DamagedError, RagdError, TransientError
 from ragd.heartbeat import Counter, read_heartbeat
 from ragd.model_change import ModelChange, Surroundings
 from ragd.store import Store
@@ -110,8 +110,8 @@ class Syncer:
         settings = self._settings
         return Surroundings(
             source=configured_source(settings),
-            open_configured=partial(open_configured, settings, settings.embed_threads),
-            open_again=partial(open_again, threads=settings.embed_threads),
+            open_configured=partial(open_configured, settings, self._store.embeddings, settings.embed_threads),
+            open_again=partial(open_again, settings, threads=settings.embed_threads),
             has_moved=partial(searcher_has_moved, settings),
             breathe=self._breathe,
         )
@@ -313,13 +313,32 @@ def searcher_has_moved(settings: Settings, switch: int) -> bool:
     return isinstance(served, int) and served >= switch
 
 
+def _open_syncer(settings: Settings, store: Store, stop: StopFlag) -> Syncer | None:
+    """The syncer, as soon as there is a model to embed with; None if it shall stop before. Raises RagdError."""
+    pulse = Pulse(settings, "syncer")
+    while not stop.is_set():
+        embedder: TextEmbedder | None = None
+        try:
+            embedder = open_configured(settings, store.embeddings, settings.embed_threads)
+        except TransientError as error:
+            if store.embeddings.serving() is None:
+                pulse.enter("degraded", str(error))
+                stop.wait(settings.heartbeat_seconds)
+                continue
+            _log.warning("%s; it is tried again", error)
+        return Syncer(settings, store, embedder, stop)
+    return None
+
+
 def run(settings: Settings, stop: StopFlag) -> None:
     """Run the syncer until the flag is set. Raises RagdError."""
     make_directory(settings.data_dir)
     # NORMAL: chunks and vectors are derived; what a power cut takes is made again.
     store = Store.open(settings.database_path, busy_seconds=settings.busy_seconds)
-    embedder = open_configured(settings, settings.embed_threads)
-    syncer = Syncer(settings, store, embedder, stop)
+    syncer = _open_syncer(settings, store, stop)
+    if syncer is None:
+        store.close()
+        return
     pulse = Pulse(settings, "syncer", syncer.counters)
     syncer.on_progress(pulse.beat)
     run_worker(syncer, pulse, stop)

@@ -34,6 +34,7 @@ LAYERS = (
     ("settings",),
     ("config", "heartbeat", "alerts", "httpd", "text"),
     ("log", "store", "chunking", "embedding", "index", "worker", "supervision", "search_client", "notices", "crashes"),
+    ("remote_embedding", "model_status"),
     ("embedders",),
     ("search",),
     (

@@ -78,7 +78,7 @@ class House:
     def syncer(self, name: str, stop: StopFlag | None = None) -> Syncer:
         """A syncer that begins with this model in its settings; `self.embedder` records what it embeds."""
         settings = make_settings(self.directory, RAGD_MODEL_DIR=str(self.models[name]))
-        self.embedder = Recording(open_configured(settings, 1))
+        self.embedder = Recording(open_configured(settings, self.store.embeddings, 1))
         self.last = Syncer(settings, self.store, self.embedder, stop or StopFlag())
         return self.last
 
@@ -143,7 +143,7 @@ def test_an_unchanged_text_is_never_embedded_twice(house: House) -> None:
 
 def test_chunks_that_are_made_anew_alike_keep_their_vectors(house: House) -> None:
     settings = make_settings(house.directory, RAGD_MODEL_DIR=str(house.models["blue"]), CHUNKING_WINDOW_SECONDS="900")
-    recording = Recording(open_configured(settings, 1))
+    recording = Recording(open_configured(settings, house.store.embeddings, 1))
     settle(Syncer(settings, house.store, recording, StopFlag()))
     assert recording.texts == []
 
