@@ -77,9 +77,7 @@ def open_again(settings: Settings, row: ModelRow, threads: int | None = None) ->
 
     Raises RagdError, also if another model is there by now.
     """
-    # an endpoint that the settings name no more is asked whether it still answers us
-    is_named = row.source.partition(" ")[0] == settings.embedding_url
-    embedder = _open(settings, row.source, threads, row.dimension if is_named else None)
+    embedder = _open(settings, row.source, threads, row.dimension)
     if embedder.identity.key != row.key:
         raise ConfigError(f"{row.source} holds {embedder.identity.key} now, not {row.key}")
     return embedder
@@ -88,8 +86,10 @@ def open_again(settings: Settings, row: ModelRow, threads: int | None = None) ->
 def _open(settings: Settings, source: str, threads: int | None, dimension: int | None) -> TextEmbedder:
     if source.startswith(("http://", "https://")):
         url, _, model = source.partition(" ")
-        # nobody else is shown the key
-        key = settings.embedding_api_key if url == settings.embedding_url else None
+        # neither messages nor the key go to anybody whom the settings do not name
+        if url != settings.embedding_url:
+            raise ConfigError(f"RAGD_EMBEDDING_URL does not name {url} any more")
+        key = settings.embedding_api_key
         return RemoteEmbedder(
             url,
             model,

@@ -282,8 +282,11 @@ class ModelChange:
 
     def counters(self) -> dict[str, Counter]:
         """The model that serves, the one to come, and how far that is."""
-        filling = not self._complete and (self._next is not None or bool(self._found or self._passes))
+        coming_at_all = self._missing_model or self._next is not None
+        filling = not self._complete and (coming_at_all or bool(self._found or self._passes))
         current, coming = _labels(self._current, self._next)
+        if self._missing_model:
+            coming = self._around.source
         done = self._total if self._passes else min(self._done, self._total)
         return {
             "model": current,

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from ragd.config import Settings, load_settings
-from ragd.embedders import configured_source, open_again, open_configured
+from ragd.embedders import BUNDLED, configured_source, open_again, open_configured
 from ragd.embedding import Embedder
-from ragd.errors import ConfigError, RagdError, TransientError, UnavailableError
+from ragd.errors import ConfigError, TransientError, UnavailableError
 from ragd.remote_embedding import RemoteEmbedder
 from ragd.store import Store
 from ragd.store.events import Posted
@@ -229,6 +229,8 @@ def test_an_endpoint_that_nobody_has_asked_before_may_come_later(endpoint: Endpo
     store.ingest().apply([Posted(message(at(0)))])
     settle(Syncer(local, store, open_configured(local, store.embeddings, 1), StopFlag()))
     syncer = Syncer(remote, store, None, StopFlag())
+    told = syncer.counters()
+    assert (told["model"], told["model_next"], told["model_done"]) == ("local", configured_source(remote), 0)
     settle(syncer)
     serving = store.embeddings.serving()
     assert serving is not None
@@ -236,14 +238,18 @@ def test_an_endpoint_that_nobody_has_asked_before_may_come_later(endpoint: Endpo
     store.close()
 
 
-def test_an_earlier_endpoint_is_not_shown_the_key_of_a_new_one(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_an_endpoint_that_the_settings_name_no_more_is_told_nothing(endpoint: Endpoint, tmp_path: Path) -> None:
     store = Store.open(tmp_path / "ragd.sqlite3")
     first = settings_for(tmp_path, endpoint)
     settle(Syncer(first, store, open_configured(first, store.embeddings, 1), StopFlag()))
     row = store.embeddings.serving()
     assert row is not None
-    assert open_again(first, row).identity.key == row.key
+    back = settings_for(tmp_path, endpoint, RAGD_EMBEDDING_MODEL="")
+    assert configured_source(back) == BUNDLED
+    assert open_again(back, row).identity.key == row.key, "on the way back it still serves"
+    asked = endpoint.requests
     other = settings_for(tmp_path, endpoint, RAGD_EMBEDDING_URL="http://elsewhere.example/v1")
-    with pytest.raises(RagdError, match="answered 401"):
+    with pytest.raises(ConfigError, match="does not name http://127"):
         open_again(other, row)
+    assert endpoint.requests == asked
     store.close()

@@ -46,7 +46,7 @@ READERS: Mapping[str, frozenset[str]] = {
         "MIN_DISK_GB": "watchdog",
         "RAGD_MODEL_DIR": "syncer",
         "RAGD_EMBEDDING_MODEL": "syncer searcher",
-        "RAGD_EMBEDDING_URL": "syncer searcher",
+        "RAGD_EMBEDDING_URL": "capture syncer searcher",
         "RAGD_EMBEDDING_API_KEY": "syncer searcher",
         "RAGD_EMBED_THREADS": "syncer",
         "RAGD_RECONCILE_HOURS": "capture",

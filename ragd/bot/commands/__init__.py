@@ -23,7 +23,7 @@ async def add_commands(bot: commands.Bot, host: Host) -> None:
         HealthCommands(host),
         SyncCommands(host),
         SearchCommands(host),
-        PrivacyCommands(),
+        PrivacyCommands(host),
         *([Registration(bot)] if 0 in host.settings.held_shards else []),
     )
     for cog in cogs:
