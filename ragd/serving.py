@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,6 +20,9 @@ from ragd.store import Store
 from ragd.store.embeddings import ModelRow
 
 _log = logging.getLogger(__name__)
+
+OPENING_SECONDS = 0.05
+"""How long a step waits for a model that is being opened; a question waits as long."""
 
 
 class IndexFollower(Protocol):
@@ -75,6 +79,8 @@ class Serving:
         self._store = store
         self._make_follower = make_follower
         self._next: Engine | None = None
+        self._opener = ThreadPoolExecutor(1, "model")
+        self._opening: tuple[ModelRow, Future[TextEmbedder]] | None = None
         row = store.embeddings.serving()
         self.engine = self._make_engine(row, self._open(row), load=True)
 
@@ -105,13 +111,16 @@ class Serving:
                 return True
             self.engine, self._next = self._next, None
             _log.info("%s answers now", self.engine.embedder.identity.name)
-        return more
+        return more or self._opening is not None
 
     def follow(self, now: float) -> bool:
         """Follow some changes of what answers."""
         return self.engine.step(now)
 
     def _heed_switch(self) -> None:
+        if self._opening is not None:
+            self._await_opening(*self._opening)
+            return
         row = self._store.embeddings.serving()
         newest = self._next or self.engine
         if row is None or row.serving == newest.switch:
@@ -120,15 +129,24 @@ class Serving:
             # nothing served when we began: this model has answered all along
             self.engine = replace(newest, switch=row.serving)
             return
+        self._opening = row, self._opener.submit(open_again, self._settings, row, 1)
+
+    def _await_opening(self, row: ModelRow, opened: Future[TextEmbedder]) -> None:
+        """Begin an engine of the model when it is there. It is opened in a thread of its own, for it may take seconds
+        and questions come meanwhile."""
+        if not wait([opened], OPENING_SECONDS).done:
+            return
+        self._opening = None
         try:
             # from nothing, whatever index is at hand: between two switches nobody fed it
-            self._next = self._make_engine(row, self._open(row), load=False)
+            self._next = self._make_engine(row, opened.result(), load=False)
         except RagdError as error:
-            _log.error("%s goes on answering: %s", newest.embedder.identity.name, error.one_line())
-            self.engine = replace(self.engine, switch=row.serving)  # no reason to try in each step
+            _log.error("%s goes on answering: %s", self.engine.embedder.identity.name, error.one_line())
+            # no reason to try in each step
+            self.engine, self._next = replace(self.engine, switch=row.serving), None
 
     def snapshot(self) -> None:
         """Write the indexes that answer to disk, unless another model's are about to take their place."""
-        if self._next is None:
+        if self._next is None and self._opening is None:
             for follower in self.engine.followers.values():
                 follower.snapshot()
