@@ -66,8 +66,8 @@ ENTRY_POINTS = ("capture", "syncer", "searcher", "watchdog")
 LEAVES = ("errors", "config", "log", "snowflake", "heartbeat", "extra")
 
 FOREIGN = {
-    "capture": {"onnxruntime", "hnswlib", "tokenizers"},
-    "watchdog": {"discord", "onnxruntime", "hnswlib", "tokenizers"},
+    "capture": {"onnxruntime", "hnswlib", "tokenizers", "openai"},
+    "watchdog": {"discord", "onnxruntime", "hnswlib", "tokenizers", "openai"},
     "syncer": {"discord", "hnswlib"},
     "searcher": {"discord"},
 }

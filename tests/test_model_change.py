@@ -394,3 +394,15 @@ def test_an_index_of_the_old_model_is_not_mistaken_for_one_of_the_new(house: Hou
         pass
     assert again.engine.embedder.identity.name == "green"
     assert asked(again, "number 12 of the harvest")[0] == "ann: number 12 of the harvest"
+
+
+def test_a_searcher_that_cannot_open_the_new_model_goes_on_with_the_old(house: House) -> None:
+    serving = house.serving()
+    while serving.step(0.0):
+        pass
+    settle(house.syncer("green"))
+    shutil.rmtree(house.models["green"])
+    while serving.step(0.0):
+        pass
+    assert serving.engine.embedder.identity.name == "blue"
+    assert asked(serving, "number 12 of the harvest")[0] == "ann: number 12 of the harvest"
