@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ragd.embedding import Embedder
+from ragd.embedders import TextEmbedder
 from ragd.errors import DamagedError
 from ragd.index import Identity, Saver, StaleSnapshotError, VectorIndex, discard, set_aside
 from ragd.indexes import Differences, IndexState, compare
@@ -31,7 +31,17 @@ class Follower:
     `settings` as for VectorIndex.
     """
 
-    def __init__(self, directory: Path, strategy: str, embedder: Embedder, store: VectorStore, **settings: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        strategy: str,
+        embedder: TextEmbedder,
+        store: VectorStore,
+        *,
+        load: bool = True,
+        **settings: int,
+    ) -> None:
+        """Begins with the snapshot on disk, unless `load` is False, else with nothing."""
         self._directory = directory / strategy
         self._strategy = strategy
         self._model_key = embedder.identity.key
@@ -40,17 +50,17 @@ class Follower:
         self._settings = settings
         self._model_id: int | None = None
         make_directory(self._directory)
-        self.index, self.position = self._load()
+        self.index, self.position = self._load() if load else self._empty()
         identity = Identity(self._model_key, self._dimension, strategy)
         self._saver = Saver(self.index, self._directory, identity, self.position)
         self._expected = 0
         self.is_filling = True
+        self._writes = True
         self._compaction_due = time.monotonic() + COMPACTION_SECONDS
         self._purged = self._purging = store.purged(strategy)
 
     def _load(self) -> tuple[VectorIndex, int]:
         """The snapshot, or an empty index that begins at change 0, which is how an index is rebuilt."""
-        empty = VectorIndex(self._dimension, **self._settings), 0
         if aside := set_aside(self._directory):
             _log.error("%s: damaged index files set aside in %s", self._strategy, aside)
         try:
@@ -63,12 +73,20 @@ class Follower:
             )
         except (StaleSnapshotError, DamagedError) as error:
             _log.info("%s: building the index from the database: %s", self._strategy, error)
-            return empty
+            return self._empty()
         if position < self._store.oldest_followable() or position > self._store.last_change():
             _log.warning("%s: the index snapshot does not fit the database, rebuilding", self._strategy)
-            return empty
+            return self._empty()
         _log.info("%s: index snapshot with %d vectors at change %d", self._strategy, len(index), position)
         return index, position
+
+    def _empty(self) -> tuple[VectorIndex, int]:
+        return VectorIndex(self._dimension, **self._settings), 0
+
+    def leave_files(self) -> None:
+        """Write no more: another follower of the same strategy, of another model, does from now on."""
+        self._saver.wait()
+        self._writes = False
 
     def step(self, now: float) -> bool:
         """Follow some changes, or else move some vectors; True if there is more to do."""
@@ -79,8 +97,9 @@ class Follower:
             self.index.compact()
         if self.index.fold(FOLDS_A_STEP):
             return True
-        self._saver.step(now, self.position)
-        self._note_purged()
+        if self._writes:
+            self._saver.step(now, self.position)
+            self._note_purged()
         return False
 
     def rebuild(self) -> None:
@@ -157,4 +176,6 @@ class Follower:
 
     def close(self) -> None:
         """Write the index to disk if that is worth it."""
-        self._saver.close(self.position)
+        if self._writes:
+            self._saver.close(self.position)
+            self._note_purged()

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -27,12 +27,13 @@ from ragd.access import socket_mode
 from ragd.admission import admission
 from ragd.answers import SearchAnswer
 from ragd.config import Settings
-from ragd.embedding import Embedder
+from ragd.embedders import TextEmbedder
 from ragd.errors import CannotCreateError, RagdError, TransientError
 from ragd.follower import Follower
 from ragd.heartbeat import Counter
 from ragd.indexes import IndexRequest, read_index_request, require_owner
 from ragd.search import MAX_LIMIT, Findings, Query, Search, id_at, restrict
+from ragd.serving import Serving
 from ragd.snowflake import to_unix_seconds
 from ragd.store import Store
 from ragd.store.vectors import VectorStore
@@ -57,14 +58,14 @@ MAX_QUERY_CHARACTERS = 4_000
 
 
 class Searcher:
-    """The process: the followers, the search over them, and the HTTP server."""
+    """The process: what answers, and the HTTP server."""
 
     def __init__(self, settings: Settings, **index_settings: int) -> None:
         self._settings = settings
         self._index_settings = index_settings
         self._thread = ThreadPoolExecutor(1, "index")
         self._pulse = Pulse(settings, "searcher", self._counters)
-        self._followers: dict[str, Follower] = {}
+        self._serving: Serving | None = None
         self._opened = contextlib.ExitStack()
         self._filled = asyncio.Event()
         self._stopping = False
@@ -73,7 +74,6 @@ class Searcher:
         self._behind = 0
         self._building = 0
         self._filling = ""
-        self._lag = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
@@ -81,7 +81,7 @@ class Searcher:
         await self._in_thread(self._open_store)
         runner = await self._listen()
         try:
-            await self._in_thread(self._open_indexes)
+            await self._open_patiently(stop)
             while not stop.is_set():
                 if not await self._step():
                     await wait_for_stop(stop, IDLE_SECONDS)
@@ -94,6 +94,17 @@ class Searcher:
             await self._in_thread(self._opened.close)
             self._thread.shutdown(wait=False)
 
+    async def _open_patiently(self, stop: asyncio.Event) -> None:
+        """Open the indexes as soon as there is a model to ask; words answer until then."""
+        while not stop.is_set():
+            try:
+                await self._in_thread(self._open_indexes)
+            except TransientError as error:
+                self._pulse.enter("degraded", str(error))
+                await wait_for_stop(stop, self._settings.heartbeat_seconds)
+            else:
+                return
+
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
@@ -103,29 +114,36 @@ class Searcher:
         """Enough to answer by words."""
         self._store = Store.open(self._settings.database_path, busy_seconds=self._settings.busy_seconds)
         self._opened.callback(self._store.close)
-        self._search = Search(self._store, None, {})
+        self._words = Search(self._store, None, {})
 
     def _open_indexes(self) -> None:
-        embedder = Embedder.open(self._settings.model_dir, threads=1)
-        self._followers = {
-            strategy: Follower(
-                self._settings.index_dir, strategy, embedder, self._store.vectors, **self._index_settings
-            )
-            for strategy in self._settings.auto_sync_strategies
-        }
-        for follower in self._followers.values():
-            self._opened.callback(follower.close)
-        indexes = {strategy: follower.index for strategy, follower in self._followers.items()}
-        self._search = Search(self._store, embedder, indexes)
+        serving = Serving(self._settings, self._store, self._follower)
+        self._opened.callback(serving.close)
+        self._serving = serving
+
+    def _follower(self, strategy: str, embedder: TextEmbedder, load: bool) -> Follower:
+        return Follower(
+            self._settings.index_dir, strategy, embedder, self._store.vectors, load=load, **self._index_settings
+        )
+
+    @property
+    def _followers(self) -> Mapping[str, Follower]:
+        """Of the model that answers; none while there is none."""
+        return self._serving.engine.followers if self._serving else {}
+
+    @property
+    def _served(self) -> Serving:
+        if self._serving is None:
+            raise TransientError("the searcher is starting")
+        return self._serving
 
     def _work(self) -> bool:
-        now = time.monotonic()
-        more = [follower.step(now) for follower in self._followers.values()]
+        more = self._served.step(time.monotonic())
         states = [follower.describe() for follower in self._followers.values()]
         self._behind = max((state.behind for state in states), default=0)
         self._building = sum(state.stats.waiting for state in states)
         self._filling = "; ".join(state.progress() for state in states if state.expected is not None)
-        return any(more)
+        return more
 
     # The working loop
 
@@ -145,9 +163,12 @@ class Searcher:
         return more
 
     def _counters(self) -> dict[str, Counter]:
+        engine = self._serving.engine if self._serving else None
         return {
             "backlog": self._behind,
             "done": sum(follower.position for follower in self._followers.values()) + self._queries,
+            "model": engine.embedder.identity.name if engine else None,
+            "model_switch": engine.switch if engine else None,
             "queries": self._queries,
             "query_seconds": round(self._query_seconds, 6),
             **{f"vectors_{name}": len(follower.index) for name, follower in self._followers.items()},
@@ -183,7 +204,7 @@ class Searcher:
             await self._wait_until_filled()
             answer = await self._in_thread(lambda: self._find(asked))
         except (RagdError, ValueError, TypeError) as error:
-            return _json({"error": str(error)}, status=503 if isinstance(error, TransientError) else 400)
+            return _refuse(error)
         took_seconds = time.perf_counter() - started
         self._queries += 1
         self._query_seconds += took_seconds
@@ -196,7 +217,7 @@ class Searcher:
             await self._wait_until_filled()
             found = await self._in_thread(lambda: self._find_canaries(words))
         except (RagdError, ValueError) as error:
-            return _json({"error": str(error)}, status=503 if isinstance(error, TransientError) else 400)
+            return _refuse(error)
         return _json({"found": found})
 
     async def _answer_about_index(self, request: web.Request) -> web.Response:
@@ -207,16 +228,15 @@ class Searcher:
                 require_owner(request.get_extra_info("socket"))
             document = await self._in_thread(lambda: self._tell_of_indexes(asked))
         except (RagdError, ValueError) as error:
-            return _json({"error": str(error)}, status=503 if isinstance(error, TransientError) else 400)
+            return _refuse(error)
         if asked.action == "rebuild":
             self._filled.clear()
         return _json({"indexes": document})
 
     def _tell_of_indexes(self, asked: IndexRequest) -> list[dict[str, Any]]:
-        if not self._followers:
-            raise TransientError("the searcher is starting")
-        followers = [self._followers[name] for name in asked.strategies]
+        followers = [self._served.engine.followers[name] for name in asked.strategies]
         if asked.action == "rebuild":
+            self._served.require_no_change()
             for follower in followers:
                 follower.rebuild()
         differences = [follower.check() if asked.action == "check" else None for follower in followers]
@@ -240,18 +260,18 @@ class Searcher:
         self._follow_shortly()
         if not self._is_whole():
             raise TransientError("the index is being read from the database")
-        return self._search.canaries(words)
+        return self._served.engine.search.canaries(words)
 
     def _follow_shortly(self) -> None:
         """So that an answer knows what was embedded before it was asked; further behind, it does not wait for that."""
         until = time.monotonic() + FOLLOW_SECONDS
-        more = True
-        while more and time.monotonic() < until:
-            more = any([follower.follow() for follower in self._followers.values()])  # noqa: C419 - each has its turn
+        while self._serving and self._serving.follow() and time.monotonic() < until:
+            pass
 
     def _find(self, asked: object) -> SearchAnswer:
         self._follow_shortly()
-        return self._state(self._search.answer(read_query(asked, self._store.vectors)))
+        search = self._serving.engine.search if self._serving else self._words
+        return self._state(search.answer(read_query(asked, self._store.vectors)))
 
     def _state(self, found: Findings) -> SearchAnswer:
         """The findings, with how far the channels that were searched are known; `took_ms` is the caller's."""
@@ -338,6 +358,12 @@ def _since(asked: dict[str, Any]) -> int | None:
         return id_at(seconds)
     except (ValueError, TypeError, OverflowError):
         raise RagdError("since must be a time in Unix seconds or ISO 8601") from None
+
+
+def _refuse(error: Exception) -> web.Response:
+    """503 where the same request may be answered later, for the fault is ours and not the request's; else 400."""
+    passing = isinstance(error, RagdError) and not error.permanent
+    return _json({"error": str(error)}, status=503 if passing else 400)
 
 
 def _json(document: object, status: int = 200) -> web.Response:

@@ -21,6 +21,7 @@ from ragd.settings_types import (
     OptionalId,
     OptionalPath,
     OptionalSecret,
+    OptionalText,
     OptionalUrl,
     OptionalUrls,
     Port,
@@ -169,6 +170,22 @@ class Settings(BaseSettings):
         None,
         validation_alias="RAGD_MODEL_DIR",
         description="Folder of another ONNX sentence model (model.onnx, tokenizer.json). Default: the bundled one.",
+    )
+    embedding_model: OptionalText = Field(
+        None,
+        validation_alias="RAGD_EMBEDDING_MODEL",
+        description="A model to be asked for at `RAGD_EMBEDDING_URL` instead of one that runs here. Every message that"
+        " is searched goes there. Needs `pip install 'ragd[openai]'`.",
+    )
+    embedding_url: OptionalUrl = Field(
+        None,
+        validation_alias="RAGD_EMBEDDING_URL",
+        description="Base URL of an endpoint that speaks OpenAI's embeddings, as in https://api.openai.com/v1.",
+    )
+    embedding_api_key: OptionalSecret = Field(
+        None,
+        validation_alias="RAGD_EMBEDDING_API_KEY",
+        description="Its key, if it wants one. A secret.",
     )
     embed_threads: int = Field(
         2,
@@ -427,6 +444,10 @@ class Settings(BaseSettings):
             )
         if both := set(self.allow_ids).intersection(self.deny_ids):
             raise ValueError(f"RAGD_ALLOW_IDS and RAGD_DENY_IDS both name {min(both)}: take it off one of them")
+        if self.embedding_model and not self.embedding_url:
+            raise ValueError("RAGD_EMBEDDING_MODEL needs RAGD_EMBEDDING_URL, which says who is asked for it")
+        if self.embedding_model and self.model_dir:
+            raise ValueError("RAGD_EMBEDDING_MODEL and RAGD_MODEL_DIR both name a model: take one of them off")
         if self.chunking_overlap_messages >= self.chunking_window_messages:
             raise ValueError(
                 f"CHUNKING_OVERLAP_MESSAGES={self.chunking_overlap_messages}: must be less than"

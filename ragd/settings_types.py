@@ -118,11 +118,17 @@ def _http_token(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _no_blanks(value: str | None) -> str | None:
+    if value and re.search(r"\s", value):
+        raise ValueError("must be a name without blanks")
+    return value
+
+
 def _base_url(value: str | None) -> str | None:
     """A key in the URL would be shown with it."""
     if value and not re.fullmatch(r"https?://[^@\s/?#]+(?:/[^@\s?#]*)?", value):
         raise ValueError("must be a URL like http://127.0.0.1:11434/v1, without a name or password in it")
-    return value
+    return value.rstrip("/") if value else value
 
 
 def split_urls(urls: SecretStr | None) -> list[str]:
@@ -143,6 +149,7 @@ _Unset = BeforeValidator(_unset)
 OptionalSecret = Annotated[SecretStr | None, _Unset]
 OptionalHttpToken = Annotated[SecretStr | None, AfterValidator(_http_token), _Unset]
 OptionalPath = Annotated[Path | None, _Unset]
+OptionalText = Annotated[str | None, AfterValidator(_no_blanks), _Unset]
 OptionalId = Annotated[int | None, _Unset]
 OptionalUrls = Annotated[SecretStr | None, AfterValidator(_urls), _Unset]
 OptionalUrl = Annotated[str | None, AfterValidator(_base_url), _Unset]

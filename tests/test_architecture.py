@@ -50,10 +50,13 @@ LAYERS = (
         "notices",
         "crashes",
     ),
+    ("remote_embedding", "model_status", "indexes"),
+    ("embedders",),
+    ("search", "follower"),
     (
-        "indexes",
-        "search",
         "answering",
+        "serving",
+        "model_change",
         "health",
         "liveness",
         "store_link",
@@ -64,7 +67,7 @@ LAYERS = (
         "auditing",
         "trace",
     ),
-    ("follower", "keeper", "status", "metrics", "erasing"),
+    ("keeper", "status", "metrics", "erasing"),
     ("bot", "outside"),
     ("capture", "syncer", "searcher", "watchdog"),
     ("cli",),
@@ -80,8 +83,8 @@ ENTRY_POINTS = ("capture", "syncer", "searcher", "watchdog")
 LEAVES = ("errors", "config", "log", "snowflake", "heartbeat", "extra")
 
 FOREIGN = {
-    "capture": {"onnxruntime", "hnswlib", "tokenizers"},
-    "watchdog": {"discord", "onnxruntime", "hnswlib", "tokenizers"},
+    "capture": {"onnxruntime", "hnswlib", "tokenizers", "openai"},
+    "watchdog": {"discord", "onnxruntime", "hnswlib", "tokenizers", "openai"},
     "syncer": {"discord", "hnswlib"},
     "searcher": {"discord"},
 }

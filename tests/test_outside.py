@@ -55,7 +55,7 @@ CAPTURE = beat(
     rate_limited=1,
     invalid_requests=2,
 )
-SYNCER = beat("syncer", chunks_made=40, embedded=38, backlog=0)
+SYNCER = beat("syncer", chunks_made=40, embedded=38, backlog=0, model_done=41, model_total=100)
 SEARCHER = beat("searcher", queries=4, query_seconds=0.012, vectors_temporal=20, vectors_conversation=21, backlog=0)
 AUDIT = audit(checked=500, present=498, deleted=7, found=2, unmended=1, ended_at=1_700_000_000)
 
@@ -113,6 +113,7 @@ def test_metrics_say_what_the_pass_saw() -> None:
         "ragd_messages_total{event=fetched}": 300,
         "ragd_lag_messages": 5,
         "ragd_lag_seconds": 0.5,
+        "ragd_model_change_ratio": 0.41,
         "ragd_holes": 2,
         "ragd_stored_messages": 310,
         "ragd_process_resident_memory_bytes{process=capture}": 50_000_000,

@@ -14,6 +14,7 @@ from ragd.store.chunks import ChunkStore
 from ragd.store.completeness import CompletenessStore
 from ragd.store.coverage import CoverageStore, Hole
 from ragd.store.database import BUSY_SECONDS, Durability, Queries, open_database, translated_errors
+from ragd.store.embeddings import EmbeddingStore
 from ragd.store.erasure import ErasureStore
 from ragd.store.events import ChannelRow
 from ragd.store.exports import ExportStore
@@ -37,7 +38,7 @@ __all__ = ["ChunkStore", "Counts", "Hole", "Ingest", "Store", "VectorStore"]
 
 _WITH_VECTOR = (
     "chunk WHERE EXISTS (SELECT 1 FROM vector v WHERE v.text_hash = chunk.text_hash"
-    " AND v.model_id = (SELECT max(id) FROM model))"
+    " AND v.model_id = (SELECT id FROM model ORDER BY serving DESC LIMIT 1))"
 )
 
 PUBLIC_THREADS = (10, 11)
@@ -71,6 +72,7 @@ class Store(Queries):
         self.refusals = RefusalStore(database)
         self.completeness = CompletenessStore(database)
         self.chunks = ChunkStore(database)
+        self.embeddings = EmbeddingStore(database)
         self.vectors = VectorStore(database)
         self.alerts = AlertStore(database)
         self.exports = ExportStore(database)

@@ -1,4 +1,4 @@
-"""What the syncer reads and writes: dirty cells, a cell's messages, its chunks and vectors."""
+"""What the syncer reads and writes: dirty cells, a cell's messages, its chunks with their vectors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ragd.store.canary import CANARY_CHANNEL
-from ragd.store.database import Queries, Row
-from ragd.store.models import DirtyCell, EmbeddingModel, SyncState
+from ragd.store.database import Row
+from ragd.store.embeddings import VectorTable
+from ragd.store.models import DirtyCell, SyncState
 
 CellOf = Callable[[int], int]
 """The number of the cell that a message id falls into."""
@@ -80,7 +81,7 @@ class MessageText:
     reply_to_id: int | None
 
 
-class ChunkStore(Queries):
+class ChunkStore(VectorTable):
     """Queries of the syncer. One process, one thread."""
 
     # Following the messages
@@ -210,27 +211,22 @@ class ChunkStore(Queries):
         )
         return [StoredChunk(*row) for row in rows]
 
-    def unembedded(self, hashes: Collection[bytes], model_id: int) -> set[bytes]:
-        """Which of the text hashes have no vector of the model yet."""
-        query = "SELECT 1 FROM vector WHERE model_id = ? AND text_hash = ?"
-        known = {digest for digest in hashes if self._all(query, model_id, digest)}
-        return set(hashes) - known
-
     def commit_cell(
         self,
         cell: Cell,
         removed: Sequence[int],
         added: Sequence[NewChunk],
-        vectors: Mapping[bytes, bytes],
-        model_id: int,
+        vectors: Mapping[int, Mapping[bytes, bytes]],
         keep: Collection[bytes] = (),
     ) -> None:
         """Replace chunks of a cell in one transaction, and take the cell off the list unless it changed meanwhile.
 
-        `keep` names texts that another cell is about to use: their vectors stay though no chunk has them just now.
+        `vectors` are those that the new chunks' texts have not got yet, by model id and text hash. `keep` names texts
+        that another cell is about to use: their vectors stay though no chunk has them just now.
         """
         with self._transaction():
-            self._store_vectors(vectors, model_id)
+            for model_id, made in vectors.items():
+                self._store_vectors(made, model_id)
             self._remove(cell.strategy, removed, keep={*keep, *(chunk.text_hash for chunk in added)})
             self._add(cell, added)
             DirtyCell.delete().where(
@@ -244,12 +240,6 @@ class ChunkStore(Queries):
                 & (DirtyCell.channel_id == cell.channel_id)
                 & (DirtyCell.cell == cell.cell)
             ).execute(self._database)
-
-    def _store_vectors(self, vectors: Mapping[bytes, bytes], model_id: int) -> None:
-        self._execute_many(
-            "INSERT OR IGNORE INTO vector (model_id, text_hash, data) VALUES (?, ?, ?)",
-            ((model_id, digest, data) for digest, data in vectors.items()),
-        )
 
     def _add(self, cell: Cell, chunks: Sequence[NewChunk]) -> None:
         change = self._take_changes(len(chunks))
@@ -349,43 +339,7 @@ class ChunkStore(Queries):
             text_hash,
         )
 
-    def _take_changes(self, count: int) -> int:
-        """Reserve `count` chunk change numbers; returns the first."""
-        (last,) = self._one("UPDATE counter SET value = value + ? WHERE name = 'chunk_change' RETURNING value", count)
-        return int(last) - count + 1
-
-    # Models and repair
-
-    def model_id(self, key: str, name: str, dimension: int) -> int:
-        """The id of an embedding model, made when it is new."""
-        with self._transaction():
-            EmbeddingModel.insert(key=key, name=name, dimension=dimension).on_conflict_ignore().execute(self._database)
-            return int(self._one("SELECT id FROM model WHERE key = ?", key)[0])
-
-    def without_vector(self, model_id: int, limit: int) -> list[tuple[bytes, str]]:
-        """Texts of chunks that have no vector of the model: all of them after a change of model."""
-        return [
-            (row[0], row[1])
-            for row in self._all(
-                "SELECT DISTINCT text_hash, text FROM chunk WHERE NOT EXISTS"
-                " (SELECT 1 FROM vector v WHERE v.model_id = ? AND v.text_hash = chunk.text_hash) LIMIT ?",
-                model_id,
-                limit,
-            )
-        ]
-
-    def add_vectors(self, vectors: dict[bytes, bytes], model_id: int) -> None:
-        """Store vectors for chunks that exist, and give those chunks new change numbers for the searcher to follow."""
-        with self._transaction():
-            self._store_vectors(vectors, model_id)
-            for digest in vectors:
-                for (chunk_id,) in self._all("SELECT id FROM chunk WHERE text_hash = ?", digest):
-                    self._execute("UPDATE chunk SET change = ? WHERE id = ?", self._take_changes(1), chunk_id)
-
-    def drop_other_models(self, model_id: int) -> None:
-        """Forget the vectors of models that are in use no more, once the current one has them all."""
-        with self._transaction():
-            self._execute("DELETE FROM vector WHERE model_id <> ?", model_id)
+    # Repair
 
     def mark_inconsistent(self, strategy: str, cell_of: CellOf) -> int:
         """The full pass: find messages that no chunk holds and chunks that hold deleted ones, and mark their cells."""

@@ -274,6 +274,21 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE INDEX erasure_open ON erasure (id) WHERE state <> 'done'",
         ),
     ),
+    Migration(
+        7,
+        "which model serves, and what its vectors depend on",
+        (
+            "ALTER TABLE model ADD COLUMN sha256 TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE model ADD COLUMN pooling TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE model ADD COLUMN max_tokens INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE model ADD COLUMN text_form INTEGER NOT NULL DEFAULT 0",
+            # whoever opens it looks whether it is the one with that key
+            "ALTER TABLE model ADD COLUMN source TEXT NOT NULL DEFAULT 'bundled'",
+            "ALTER TABLE model ADD COLUMN serving INTEGER NOT NULL DEFAULT 0",
+            "UPDATE model SET serving = 1 WHERE id = (SELECT max(id) FROM model)",
+            "CREATE INDEX chunk_last ON chunk (last_id, id)",
+        ),
+    ),
 )
 
 

@@ -113,10 +113,21 @@ class Counter(Model):
 
 
 class EmbeddingModel(Model):
+    """What vectors depend on; those of different models are never compared."""
+
     id = AutoField()
     key = TextField()
     name = TextField()
     dimension = IntegerField()
+    sha256 = TextField(default="")
+    pooling = TextField(default="")
+    max_tokens = IntegerField(default=0)
+    text_form = IntegerField(default=0)
+    """The version of how a text is put before the model; 0 for models stored before this was kept."""
+    source = TextField(default="bundled")
+    """Where it is opened (ragd/embedders.py)."""
+    serving = IntegerField(default=0)
+    """The number of the switch that made it answer questions: the highest serves, 0 never did."""
 
     class Meta:
         table_name = "model"

@@ -18,8 +18,7 @@ TEXT = """\
 author's name and id, time, reply, mentions, the text of embeds, polls, forwards and buttons, names and descriptions \
 of attachments (not the files), stickers, who used which bot's command, and how many reactions there are (not whose). \
 Of an edited message only the newest version.
-**Where.** In a database on the machine of whoever runs this bot. Texts are turned into search vectors on that \
-machine; {sent}
+**Where.** In a database on the machine of whoever runs this bot. {where}
 **Who can find it.** You find only what you could read in Discord at the moment you ask. Whoever runs the machine can \
 read everything there.
 **How to have it gone.** Delete a message in Discord: nobody finds it here from then on, also if the bot was offline. \
@@ -28,10 +27,12 @@ read everything there.
 stays either; `opt-in` takes it back. In a channel the bot cannot view nothing is recorded.\
 """
 
-NOTHING_SENT = "nothing is sent to an AI service or anywhere else."
-ASK_SENT = (
-    "nothing is sent to an AI service or anywhere else, but for `ask`: the question and the passages found for it, with"
-    " the names in them, go to the language model {model} at {host}."
+_VECTORS_HERE = "Texts are turned into search vectors on that machine"
+_VECTORS_ELSEWHERE = "Texts, and what members search for, are sent to {host}, which turns them into search vectors"
+_NOTHING_ELSE = "nothing is sent to an AI service or anywhere else"
+_ASKED_ELSEWHERE = (
+    "for `ask` the question and the passages found for it, with the names in them, go to the language model {model} at"
+    " {host}"
 )
 
 OPTED_OUT = (
@@ -51,11 +52,18 @@ NOT_AGREED = "You have not agreed in this channel: nothing you write here is sto
 
 
 def privacy_text(settings: Settings) -> str:
-    """What is true of everybody under these settings."""
-    if settings.llm_url is None:
-        return TEXT.format(sent=NOTHING_SENT)
-    model, host = inert_line(settings.llm_model, 60), inert_line(urlsplit(settings.llm_url).hostname or "", 60)
-    return TEXT.format(sent=ASK_SENT.format(model=model, host=host))
+    """What is true of everybody under these settings: with an endpoint named, texts leave the machine."""
+    parts = [_VECTORS_HERE]
+    if settings.embedding_url:
+        parts = [_VECTORS_ELSEWHERE.format(host=_host(settings.embedding_url))]
+    if settings.llm_url:
+        parts.append(_ASKED_ELSEWHERE.format(model=inert_line(settings.llm_model, 60), host=_host(settings.llm_url)))
+    parts.append(_NOTHING_ELSE)
+    return TEXT.format(where="; ".join(parts) + ".")
+
+
+def _host(url: str) -> str:
+    return inert_line(urlsplit(url).hostname or "another service", 60)
 
 
 @dataclass(frozen=True, slots=True)
