@@ -5,6 +5,7 @@ A *source* says where a model is opened: `bundled`, the path of a folder, or the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Protocol
 
 from ragd.config import Settings
 from ragd.embedding import Embedder, Identity, Vectors
-from ragd.errors import ConfigError
+from ragd.errors import ConfigError, RagdError
 from ragd.remote_embedding import RemoteEmbedder
 from ragd.store.embeddings import EmbeddingStore, ModelDetails, ModelRow
+
+_log = logging.getLogger(__name__)
 
 BUNDLED = "bundled"
 
@@ -70,6 +73,18 @@ def open_configured(settings: Settings, store: EmbeddingStore, threads: int | No
     source = configured_source(settings)
     known = store.of_source(source)
     return _open(settings, source, threads, known.dimension if known else None)
+
+
+def open_serving(settings: Settings, store: EmbeddingStore, threads: int | None = None) -> TextEmbedder:
+    """The model that answers questions. The configured one while there is none, or if that one is gone: then the syncer
+    has it serve too, and it answers from what it has embedded so far. Raises RagdError."""
+    row = store.serving()
+    if row is not None:
+        try:
+            return open_again(settings, row, threads)
+        except RagdError as error:
+            _log.warning("%s, which answered so far, cannot be opened: %s", row.name, error)
+    return open_configured(settings, store, threads)
 
 
 def open_again(settings: Settings, row: ModelRow, threads: int | None = None) -> TextEmbedder:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 from ragd.config import Settings
-from ragd.embedders import TextEmbedder, open_again, open_configured
+from ragd.embedders import TextEmbedder, open_again, open_serving
 from ragd.errors import RagdError, TransientError
 from ragd.follower import Follower
 from ragd.search import Search
@@ -61,18 +61,7 @@ class Serving:
         self._opener = ThreadPoolExecutor(1, "model")
         self._opening: tuple[ModelRow, Future[TextEmbedder]] | None = None
         row = store.embeddings.serving()
-        self.engine = self._make_engine(row, self._open(row), load=True)
-
-    def _open(self, row: ModelRow | None) -> TextEmbedder:
-        """The model that serves. The configured one while there is none, or if that one is gone: then the syncer has
-        it serve too, and it answers from what it has embedded so far."""
-        if row is None:
-            return open_configured(self._settings, self._store.embeddings, 1)
-        try:
-            return open_again(self._settings, row, 1)
-        except RagdError as error:
-            _log.warning("%s, which answered so far, cannot be opened: %s", row.name, error)
-            return open_configured(self._settings, self._store.embeddings, 1)
+        self.engine = self._make_engine(row, open_serving(settings, store.embeddings, 1), load=True)
 
     def _make_engine(self, row: ModelRow | None, embedder: TextEmbedder, *, load: bool) -> Engine:
         followers = {

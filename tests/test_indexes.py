@@ -18,6 +18,7 @@ import pytest
 from ragd.answers import SearchRequest
 from ragd.cli.launch import lock_directory
 from ragd.config import Settings
+from ragd.embedders import BUNDLED, details
 from ragd.embedding import Embedder
 from ragd.errors import RagdError, TransientError, UnavailableError
 from ragd.follower import COMPACTION_SECONDS, Follower
@@ -45,17 +46,19 @@ SMALL: dict[str, int] = {"exact_limit": 50, "scan_limit": 50}
 
 def add_vectors(store: Store, embedder: Embedder, vectors: Any, *, first: int = 1) -> list[int]:
     """A chunk of one message for each vector, as the syncer stores them; returns the chunks' ids."""
-    model_id = store.chunks.model_id(embedder.identity.key, embedder.identity.name, embedder.dimension)
+    model_id = store.embeddings.register(details(embedder, BUNDLED)).id
+    if store.embeddings.serving() is None:
+        store.embeddings.serve(model_id)
     texts = [f"text {first + at}" for at in range(len(vectors))]
     chunks = [NewChunk(text, [first + at], text, hash_text(text)) for at, text in enumerate(texts)]
     embedded = {chunk.text_hash: vector.tobytes() for chunk, vector in zip(chunks, vectors, strict=True)}
-    store.chunks.commit_cell(Cell(STRATEGY, CHANNEL, 0, 1, 2, 0), [], chunks, embedded, model_id)
+    store.chunks.commit_cell(Cell(STRATEGY, CHANNEL, 0, 1, 2, 0), [], chunks, {model_id: embedded})
     return [row[0] for row in store._all("SELECT id FROM chunk ORDER BY id")][-len(vectors) :]
 
 
 def remove_chunks(store: Store, ids: list[int]) -> None:
     """As the syncer does when their messages are gone."""
-    store.chunks.commit_cell(Cell(STRATEGY, CHANNEL, 0, 1, 2, 0), ids, [], {}, 1)
+    store.chunks.commit_cell(Cell(STRATEGY, CHANNEL, 0, 1, 2, 0), ids, [], {})
 
 
 @pytest.fixture

@@ -261,11 +261,11 @@ def _follow(settings: Settings, strategy: str | None) -> Steps:
 
 def _build(settings: Settings, names: tuple[str, ...]) -> Steps:
     """Do what the searcher does, without one."""
-    from ragd.embedding import Embedder
+    from ragd.embedders import open_serving
     from ragd.follower import Follower
 
     with contextlib.closing(Store.open(settings.database_path)) as store:
-        embedder = Embedder.open(settings.model_dir, threads=1)
+        embedder = open_serving(settings, store.embeddings, threads=1)
         followers = [Follower(settings.index_dir, name, embedder, store.vectors) for name in names]
         for follower in followers:
             follower.rebuild()

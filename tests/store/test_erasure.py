@@ -10,12 +10,14 @@ import pytest
 from ragd.auditing import compare
 from ragd.store import Store
 from ragd.store.chunks import Cell, NewChunk, hash_text
+from ragd.store.embeddings import ModelDetails
 from ragd.store.erasure import SLICE, Erasure
 from ragd.store.events import ChannelsSeen, Deleted, Edited, GuildSeen, PageRead, Posted
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
 
 ANN, BOB = 5, 6
 THREAD = 11
+MODEL = ModelDetails("k", "m", "", 2, "mean", 256, 1, "nowhere")
 
 
 @pytest.fixture
@@ -41,11 +43,11 @@ def chunk(store: Store, *seconds: int) -> None:
     """One chunk of these messages, with its vector, as the syncer makes it."""
     ids = [at(second) for second in seconds]
     text = f"chunk of {ids}"
-    model = store.chunks.model_id("k", "m", 2)
+    model = store.embeddings.register(MODEL).id
     new = NewChunk(text, ids, text, hash_text(text))
     store.chunks.begin_strategies({"single": 1})
     cell = Cell("single", CHANNEL, 1, ids[0], ids[-1], 0)
-    store.chunks.commit_cell(cell, [], [new], {new.text_hash: b"12345678"}, model)
+    store.chunks.commit_cell(cell, [], [new], {model: {new.text_hash: b"12345678"}})
 
 
 def forget(store: Store, user: int, until: int | None = None) -> Erasure:
