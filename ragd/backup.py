@@ -187,7 +187,7 @@ def _read_backup(path: Path) -> Backup | None:
         return None
 
 
-def expected_ends(backups: Sequence[Backup]) -> list[datetime | None]:
+def expected_ends(backups: Sequence[Backup], now: datetime) -> list[datetime | None]:
     """When each is removed by those that follow it, if they follow as they did up to now; None: from one alone nobody
     can tell. `backups` as `list_backups` returns them."""
     times = [datetime.fromisoformat(backup.manifest.created_at) for backup in backups]
@@ -195,7 +195,8 @@ def expected_ends(backups: Sequence[Backup]) -> list[datetime | None]:
         return [None] * len(times)
     interval = (times[0] - times[-1]) / (len(times) - 1)
     keep = backups[0].manifest.keep
-    return [times[0] + max(1, keep - newer) * interval for newer in range(len(times))]
+    newest = max(times[0], now - interval)  # of one that is overdue, only that it does not come before now
+    return [newest + max(1, keep - newer) * interval for newer in range(len(times))]
 
 
 def adopt_database(path: Path) -> Backup:

@@ -52,6 +52,8 @@ class Eraser:
         self._alone = alone
         self._look_due = self._due_due = self._retention_due = self._rewrite_due = 0.0
         self._promises: Promises | None = None
+        self.done = 0
+        """Slices, and looks at a rewriting that goes on: for the heartbeat, lest a long one pass for a hang."""
 
     def step(self, now: float) -> bool:
         """Do a slice of what there is to do, if any; True if there is more at once."""
@@ -88,6 +90,7 @@ class Eraser:
         for erasure in self._erasures.open():
             if erasure.state == "rows":
                 self._erasures.erase_some(erasure)
+                self.done += 1
                 return True
         if self._erasures.is_cutting():
             if erased := self._erasures.erase_older():
@@ -132,7 +135,7 @@ class Eraser:
         started = time.monotonic()
         try:
             self._merge_words()
-            rewrite_database(path, self._breathe)
+            rewrite_database(path, self._go_on)
         except TransientError as error:
             self._rewrite_due = now + DUE_SECONDS
             self._erasures.wait(ids, str(error))
@@ -147,8 +150,12 @@ class Eraser:
         words = self._store.words
         more = words.needs_compaction() and words.compact(begin=True)
         while more:
-            self._breathe()
+            self._go_on()
             more = words.compact(begin=False)
+
+    def _go_on(self) -> None:
+        self.done += 1
+        self._breathe()
 
     def _empty_log(self, erasures: Sequence[Erasure], now: float) -> None:
         ids = [erasure.id for erasure in erasures]
@@ -199,7 +206,7 @@ def copies_left(settings: Settings, now: datetime) -> dict[str, Any]:
     """What was copied before that moment and still holds what was erased: backups with the time at which rotation is
     expected to remove them (None: not known), and databases set aside."""
     backups = [one for one in list_backups(settings.data_dir / DIRECTORY) if _made(one.manifest.created_at) <= now]
-    ends = expected_ends(backups)
+    ends = expected_ends(backups, now)
     return {
         "backups": [
             {

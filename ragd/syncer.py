@@ -178,7 +178,7 @@ class Syncer:
         """For the heartbeat; `backlog` and `done` are what tells a stuck syncer from an idle one."""
         return {
             "backlog": self._lag,
-            "done": self._cells + self._models.embedded,
+            "done": self._cells + self._models.embedded + self._eraser.done,
             "lag_messages": self._lag,
             "cells": self._cells,
             "chunks_made": self._made,

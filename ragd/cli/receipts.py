@@ -48,19 +48,28 @@ def open_store(settings: Settings) -> Store:
 
 
 def see_through(store: Store, settings: Settings, erasure_ids: Sequence[int]) -> list[Erasure]:
-    """Have erasures completed: by the syncer that runs, else here. Returns them as they are then or after WAIT_SECONDS.
+    """Have erasures completed: by the syncer that runs, else here. Returns them as they are then, after WAIT_SECONDS
+    at the latest, or at once when nobody runs who could go on.
 
     Raises TransientError if something keeps it from being done here: the same command goes on.
     """
-    if all(process.pid is None for process in collect_status(settings).processes.values()):
+    if not _running(settings):
         lock_directory(settings.data_dir)
         Eraser(settings, store, alone=True).run()
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         found = [one for one in map(store.erasures.find, erasure_ids) if one is not None]
-        if all(one.state == "done" for one in found) or time.monotonic() > deadline:
+        left = [one for one in found if one.state != "done"]
+        if not left or time.monotonic() > deadline:
+            return found
+        needed = {"searcher" if one.state == "index" else "syncer" for one in left}
+        if needed.isdisjoint(_running(settings)):
             return found
         time.sleep(_POLL_SECONDS)
+
+
+def _running(settings: Settings) -> set[str]:
+    return {name for name, process in collect_status(settings).processes.items() if process.pid is not None}
 
 
 def document(erasure: Erasure) -> dict[str, Any]:

@@ -264,6 +264,16 @@ class ChunkStore(VectorTable):
                 "INSERT INTO chunk_message (chunk_id, message_id) VALUES (?, ?)", ((chunk_id, mid) for mid in ids)
             )
 
+    def blank(self, message_ids: Collection[int]) -> None:
+        """Erase the text of every chunk that holds one of them, within the caller's transaction.
+
+        What others said in it is found by its vector until the syncer makes it anew; answers quote messages alone.
+        """
+        self._execute_many(
+            "UPDATE chunk SET text = '' WHERE id IN (SELECT chunk_id FROM chunk_message WHERE message_id = ?)",
+            ((message_id,) for message_id in message_ids),
+        )
+
     def drop(self, message_ids: Collection[int]) -> tuple[int, int]:
         """Drop every chunk that holds one of them, within the caller's transaction; returns how many, and vectors.
 

@@ -127,11 +127,12 @@ class EmbeddingStore(VectorTable):
         """The next chunks, those with the newest messages first, and which of their texts the model has yet to embed:
         at most so many `texts` and `chunks`.
 
-        Not a search for the next text without a vector: that would read, in one go, all that is done already.
+        Not a search for the next text without a vector: that would read, in one go, all that is done already. A chunk
+        whose text was erased is about to be made anew, and embedded then.
         """
         rows = self._all(
             "SELECT c.last_id, c.id, c.text_hash,"
-            " CASE WHEN EXISTS (SELECT 1 FROM vector v WHERE v.model_id = ? AND v.text_hash = c.text_hash)"
+            " CASE WHEN c.text = '' OR EXISTS (SELECT 1 FROM vector v WHERE v.model_id = ? AND v.text_hash = c.text_hash)"
             " THEN NULL ELSE c.text END"
             " FROM chunk c WHERE (c.last_id, c.id) < (?, ?) ORDER BY c.last_id DESC, c.id DESC LIMIT ?",
             model_id,

@@ -243,7 +243,7 @@ class _Batch(Queries):
         for event in events:
             self._messages.bury(event.guild_id, event.channel_id, event.message_ids, "gateway")
             # their text goes with this commit, also from chunks that the syncer might come to days later
-            self._chunks.drop(event.message_ids)
+            self._chunks.blank(event.message_ids)
             self.totals["deleted"] += len(event.message_ids)
 
     def _pages_read(self, events: list[PageRead]) -> None:
