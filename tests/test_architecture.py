@@ -83,7 +83,7 @@ ENTRY_POINTS = ("capture", "syncer", "searcher", "watchdog")
 LEAVES = ("errors", "config", "log", "snowflake", "heartbeat", "extra")
 
 FOREIGN = {
-    "capture": {"onnxruntime", "hnswlib", "tokenizers", "openai"},
+    "capture": {"onnxruntime", "hnswlib", "tokenizers"},
     "watchdog": {"discord", "onnxruntime", "hnswlib", "tokenizers", "openai"},
     "syncer": {"discord", "hnswlib"},
     "searcher": {"discord"},

@@ -338,7 +338,7 @@ def test_chunks_are_cut_anew_for_a_model_that_reads_less_or_more(tmp_path: Path,
 
 
 def asked(serving: Serving, text: str) -> list[str]:
-    return [result.text for result in serving.engine.search.answer(Query(text, None, limit=3))]
+    return [result.text for result in serving.engine.search.answer(Query(text, None, limit=3)).results]
 
 
 def test_the_searcher_answers_all_along_and_changes_over_at_once(house: House) -> None:
@@ -387,7 +387,7 @@ def test_an_index_of_the_old_model_is_not_mistaken_for_one_of_the_new(house: Hou
     serving = house.serving()
     while serving.step(0.0):
         pass
-    serving.snapshot()
+    serving.close()
     settle(house.syncer("green"))
     again = house.serving("green")
     while again.step(0.0):

@@ -160,7 +160,7 @@ def settings_for(directory: Path, endpoint: Endpoint, **more: str) -> Settings:
     ("values", "problem"),
     [
         ({"RAGD_EMBEDDING_URL": ""}, "RAGD_EMBEDDING_MODEL needs RAGD_EMBEDDING_URL"),
-        ({"RAGD_EMBEDDING_URL": "localhost:11434"}, "must be a URL like https://host/v1"),
+        ({"RAGD_EMBEDDING_URL": "localhost:11434"}, "must be a URL like http://127"),
         ({"RAGD_EMBEDDING_MODEL": "two words"}, "without blanks"),
         ({"RAGD_MODEL_DIR": "/models/e5"}, "both name a model"),
     ],

@@ -132,8 +132,8 @@ class EmbeddingStore(VectorTable):
         """
         rows = self._all(
             "SELECT c.last_id, c.id, c.text_hash,"
-            " CASE WHEN c.text = '' OR EXISTS (SELECT 1 FROM vector v WHERE v.model_id = ? AND v.text_hash = c.text_hash)"
-            " THEN NULL ELSE c.text END"
+            " CASE WHEN c.text = '' OR EXISTS"
+            " (SELECT 1 FROM vector v WHERE v.model_id = ? AND v.text_hash = c.text_hash) THEN NULL ELSE c.text END"
             " FROM chunk c WHERE (c.last_id, c.id) < (?, ?) ORDER BY c.last_id DESC, c.id DESC LIMIT ?",
             model_id,
             *before,

@@ -104,6 +104,6 @@ def test_a_quote_without_a_time_is_shown() -> None:
 def test_privacy_tells_of_the_language_model() -> None:
     assert "nothing is sent to an AI service or anywhere else." in privacy_text(settings_of({}))
     told = privacy_text(settings_of({"RAGD_LLM_URL": "https://llm.example:1/v1", "RAGD_LLM_MODEL": "m_1"}))
-    assert "go to the language model m\\_1 at llm.example." in told
+    assert "go to the language model m\\_1 at llm.example;" in told
     assert width(told) <= TEXT_ROOM
-    assert "{sent}" in TEXT
+    assert "{where}" in TEXT

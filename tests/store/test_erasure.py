@@ -10,7 +10,7 @@ import pytest
 from ragd.auditing import compare
 from ragd.store import Store
 from ragd.store.chunks import Cell, NewChunk, hash_text
-from ragd.store.embeddings import ModelDetails
+from ragd.store.embeddings import NEWEST, ModelDetails
 from ragd.store.erasure import SLICE, Erasure
 from ragd.store.events import ChannelsSeen, Deleted, Edited, GuildSeen, PageRead, Posted
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
@@ -218,4 +218,4 @@ def test_a_delete_takes_the_text_out_of_chunks_at_once(store: Store) -> None:
     chunk(store, 1, 2)
     store.ingest().apply([Deleted(GUILD, CHANNEL, [at(1)])])
     assert store._all("SELECT text FROM chunk") == [("",)]
-    assert store.chunks.without_vector(99, 5) == [], "nobody embeds what is left"
+    assert store.embeddings.page(99, NEWEST, 5, 5).texts == {}, "nobody embeds what is left"

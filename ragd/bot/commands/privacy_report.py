@@ -29,7 +29,8 @@ stays either; `opt-in` takes it back. In a channel the bot cannot view nothing i
 
 _VECTORS_HERE = "Texts are turned into search vectors on that machine"
 _VECTORS_ELSEWHERE = "Texts, and what members search for, are sent to {host}, which turns them into search vectors"
-_NOTHING_ELSE = "nothing is sent to an AI service or anywhere else"
+_NOTHING_SENT = "nothing is sent to an AI service or anywhere else"
+_NOTHING_ELSE = "nothing else leaves that machine"
 _ASKED_ELSEWHERE = (
     "for `ask` the question and the passages found for it, with the names in them, go to the language model {model} at"
     " {host}"
@@ -58,7 +59,7 @@ def privacy_text(settings: Settings) -> str:
         parts = [_VECTORS_ELSEWHERE.format(host=_host(settings.embedding_url))]
     if settings.llm_url:
         parts.append(_ASKED_ELSEWHERE.format(model=inert_line(settings.llm_model, 60), host=_host(settings.llm_url)))
-    parts.append(_NOTHING_ELSE)
+    parts.append(_NOTHING_ELSE if settings.embedding_url or settings.llm_url else _NOTHING_SENT)
     return TEXT.format(where="; ".join(parts) + ".")
 
 
