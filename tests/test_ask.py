@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ragd.answering.answerer import FAILED
-from ragd.sandbox.client import SandboxThread
+from ragd.sandbox.client import ControlError, SandboxThread
 from ragd.sandbox.entities import OverwriteTarget
 from tests.answering.endpoint import KEY, Endpoint, endpoint
 from tests.processes import Process, environment, furnish, running, until
@@ -44,6 +44,7 @@ def variables(house: House, model: Endpoint) -> dict[str, str]:
         RAGD_LLM_MODEL="tiny",
         RAGD_LLM_API_KEY=KEY,
         RAGD_ASK_PER_MINUTE="4",
+        RAGD_ASK_GUILD_PER_MINUTE="600",
     )
 
 
@@ -134,6 +135,14 @@ def test_who_asks_too_often_is_told_when_to_try_again(house: House, model: Endpo
     assert ask(house, user).startswith("Not so fast: try again in ")
     assert ask(house, user).startswith("Not so fast: try again in "), "a slash command is always answered"
     assert len(model.requests) == 4
+
+
+def test_a_flood_of_text_commands_is_not_answered_with_a_flood(house: House) -> None:
+    user = house.member()
+    said = [house.say(user, "!ask xylograph quincunx")["said"] for _ in range(5)]
+    assert [text.startswith("Not so fast: try again in ") for text in said] == [False] * 4 + [True]
+    with pytest.raises(ControlError, match="has not answered"):
+        house.control.say(house.place.channel_id, user, "!ask xylograph quincunx", wait_seconds=0.5)
 
 
 def test_ask_is_no_passage(house: House, capture: Process) -> None:

@@ -6,6 +6,7 @@ the quotes of the same passages, with a note.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -88,8 +89,9 @@ class Answerer:
 
     async def answer(self, question: str, found: SearchAnswer, asker_id: int, *, write: bool = True) -> Reply:
         """The answer; never raises for anything that the model does. `asker_id` is 0 for the operator."""
-        sources = extract(question, found.results)
-        quotes = Reply(question, found, best_of(question, sources))
+        # in a thread, as all that reads whole passages: the event loop is the gateway's
+        sources = await asyncio.to_thread(extract, question, found.results)
+        quotes = Reply(question, found, await asyncio.to_thread(best_of, question, sources))
         if self._writer is None or not write or not sources:
             return quotes
         if time.monotonic() < self._paused_until:
@@ -97,7 +99,7 @@ class Answerer:
         return await self._written_answer(self._writer, quotes, sources, asker_id)
 
     async def _written_answer(self, writer: Writer, quotes: Reply, sources: tuple[Source, ...], asker_id: int) -> Reply:
-        prompt = write_prompt(quotes.question, sources)
+        prompt = await asyncio.to_thread(write_prompt, quotes.question, sources)
         try:
             reserved = await self._reserve(asker_id, prompt)
         except RagdError as error:
@@ -114,7 +116,8 @@ class Answerer:
             return _with(quotes, FAILED)
         self._note_success()
         await self._settle(reserved, _spent(completion, prompt))
-        return self._judged(quotes, sources, check(completion.text, prompt, quotes.question))
+        checked = await asyncio.to_thread(check, completion.text, prompt, quotes.question)
+        return self._judged(quotes, sources, checked)
 
     def _judged(self, quotes: Reply, sources: tuple[Source, ...], checked: Checked) -> Reply:
         if checked.refused:
