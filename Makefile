@@ -16,7 +16,7 @@ SYSTEM_PYTHON ?= /usr/bin/python3
 PREFIX ?= /opt/ragd
 DESTDIR ?=
 PURGE ?=
-BUILD  := setup.cfg pyproject.toml $(wildcard modelbuild/*.py)
+BUILD  := setup.cfg pyproject.toml $(wildcard modelbuild/*.py modelbuild/*.json)
 
 .PHONY: run test lint format bench soak faults clean check-tools install uninstall
 

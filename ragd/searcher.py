@@ -203,7 +203,7 @@ class Searcher:
 
     def _open(self) -> None:
         self._store = Store.open(self._settings.database_path, busy_seconds=self._settings.busy_seconds)
-        self._embedder = Embedder.open(self._settings.model_dir, threads=1)
+        self._embedder = Embedder.open(self._settings.model_dir, 1, self._settings.model_graph)
         self._followers = {
             strategy: Follower(self._settings.index_dir, strategy, self._embedder, self._store.vectors)
             for strategy in self._settings.auto_sync_strategies

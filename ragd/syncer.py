@@ -321,7 +321,7 @@ def run(settings: Settings, stop: StopFlag) -> None:
     make_directory(settings.data_dir)
     # NORMAL: chunks and vectors are derived; what a power cut takes is made again.
     store = Store.open(settings.database_path, busy_seconds=settings.busy_seconds)
-    embedder = Embedder.open(settings.model_dir, settings.embed_threads)
+    embedder = Embedder.open(settings.model_dir, settings.embed_threads, settings.model_graph)
     syncer = Syncer(settings, store, embedder, stop)
     pulse = Pulse(settings, "syncer", syncer.counters)
     syncer.on_progress(pulse.beat)
