@@ -198,15 +198,17 @@ def watch_memory(texts: Sequence[str], calls: int) -> Table:
     """Resident memory of this process while one session answers so many calls of all lengths."""
     embedder = Embedder.open(threads=1)
     marks = sorted({calls * share // 1000 for share in (1, 10, 100, 250, 500, 750, 1000)} - {0})
-    dice, table = random.Random(0), Table("Memory over calls", ["calls", "MB resident"])
+    dice, table = random.Random(0), Table("Memory over calls", ["calls", "MB of its own", "MB of files"])
     for done in range(1, calls + 1):
         words = dice.choice(texts).split()
         embedder.embed_query(" ".join(words if done % LONG_EVERY == 0 else words[: dice.randint(1, 8)]))
         if done in marks:
-            table.add(f"{done:,}", number(psutil.Process().memory_info().rss / 1e6))
+            memory = psutil.Process().memory_info()
+            table.add(f"{done:,}", number((memory.rss - memory.shared) / 1e6), number(memory.shared / 1e6))
     table.notes.append(
-        f"One session, {embedder.form}, in the process that measured the above: questions of one to eight words, and"
-        f" each {LONG_EVERY}th time a whole passage."
+        f"One session, {embedder.form}, in the process that measured the above: questions of one to eight words, each"
+        f" {LONG_EVERY}th time a whole passage. Of files: libraries, and what was touched of the word table, which the"
+        " kernel may drop."
     )
     return table
 
