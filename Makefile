@@ -20,7 +20,7 @@ DESTDIR ?=
 LOCK ?=
 PURGE ?=
 UPGRADE ?=
-BUILD  := setup.cfg pyproject.toml $(wildcard modelbuild/*.py)
+BUILD  := setup.cfg pyproject.toml $(wildcard modelbuild/*.py modelbuild/*.json)
 
 .PHONY: run test lint format lock audit bench soak faults clean check-tools install uninstall
 

@@ -20,7 +20,7 @@ from benchmarks.tables import Table
 
 TOPICS = (
     *("gateway", "events", "backfill", "million", "exchange"),
-    *("sync", "latency", "queries", "retrieval", "growth", "memory", "recovery", "disentangle"),
+    *("embedding", "sync", "latency", "queries", "retrieval", "growth", "memory", "recovery", "disentangle"),
 )
 
 

@@ -10,7 +10,7 @@ from benchmarks.stage import SandboxProcess, outside, texts, variables, worker, 
 from benchmarks.tables import Table, number, p50_p99
 from benchmarks.vectors import Vectors, synthetic
 from ragd.chunking import cell_of, strategy_version
-from ragd.embedders import BUNDLED, details
+from ragd.embedders import BUNDLED, details, source_of
 from ragd.embedding import Embedder
 from ragd.search_client import SearchRequest, ask_searcher
 from ragd.snowflake import from_unix_seconds
@@ -92,7 +92,7 @@ def fill(path: Path, size: int) -> None:
     ids = [from_unix_seconds(FIRST_SECOND + 60 * at) for at in range(messages)]
     post(store, CHANNEL, ids, texts(messages))
     store.chunks.begin_strategies({strategy: strategy_version(strategy) for strategy in STRATEGIES})
-    model_id = store.embeddings.register(details(embedder, BUNDLED)).id
+    model_id = store.embeddings.register(details(embedder, source_of(BUNDLED, embedder.form))).id
     store.embeddings.serve(model_id)
     vectors = synthetic(size, seed=2)
     for nth, strategy in enumerate(STRATEGIES):

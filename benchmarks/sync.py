@@ -51,7 +51,7 @@ def measure_embedding(rounds: int, passages: int, threads: tuple[int, ...]) -> T
     tokens = sum(map(embedders[threads[0]].count_tokens, texts)) / len(texts)
     table.notes.append(
         f"{len(texts)} passages of neighbouring messages from the {chats()[1]}, {tokens:.0f} tokens each on average,"
-        f" tokenising included; {runs(rounds)}, in turn. Memory and single queries: `python -m benchmarks.embedding`."
+        f" tokenising included; {runs(rounds)}, in turn. Memory and single queries: `python -m benchmarks embedding`."
     )
     return table
 

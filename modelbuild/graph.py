@@ -68,6 +68,10 @@ class Graph:
         product = self.node("MatMul", x, self.constant(f"{name}.weight", weight.T))
         return self.node("Add", product, self.constant(f"{name}.bias", bias))
 
+    def gelu(self, x: str) -> str:
+        """By the error function, as BERT has it."""
+        return self.node("Gelu", x)
+
     def normalise(self, x: str, name: str, tensors: Tensors) -> str:
         """LayerNormalization over the last axis with the tensors `name`.weight and `name`.bias."""
         scale = self.constant(f"{name}.weight", tensors[f"{name}.weight"])
@@ -75,12 +79,12 @@ class Graph:
         return self.node("LayerNormalization", x, scale, bias, axis=-1, epsilon=EPSILON)
 
 
-def build_model(tensors: Tensors, version: str) -> onnx.ModelProto:
+def build_model(tensors: Tensors, version: str, graph: Graph | None = None) -> onnx.ModelProto:
     """The whole graph: input_ids and attention_mask, int64 (batch, tokens), to embedding, float32 (batch, 384).
 
-    `version` is written into the file as its producer's version.
+    `version` is written into the file as its producer's version. `graph`, empty, may write some parts its own way.
     """
-    graph = Graph()
+    graph = graph or Graph()
     mask = graph.node("Cast", "attention_mask", to=TensorProto.FLOAT)
     bias = _attention_bias(graph, mask)
     x = _embed_tokens(graph, tensors)
@@ -91,16 +95,29 @@ def build_model(tensors: Tensors, version: str) -> onnx.ModelProto:
     return _package(graph, version)
 
 
-def save(model: onnx.ModelProto, target: Path) -> None:
+def save(model: onnx.ModelProto, target: Path, shared: onnx.ModelProto | None = None) -> None:
     """Writes the graph to `target` and its large tensors beside it, as `target`.data, both readable by everyone.
 
     Apart, because onnxruntime maps such a file into memory: the word table is then read where it is touched, shared
-    by all processes and free to be dropped, which saves a third of the memory of the single-file form.
+    by all processes and free to be dropped, which saves a third of the memory of the single-file form. Tensors that
+    `shared`, saved into the same folder before, has too are not written again.
     """
     data = target.with_name(f"{target.name}.data")
+    if shared is not None:
+        _refer(model, shared)
     onnx.save_model(model, target, save_as_external_data=True, location=data.name, size_threshold=EXTERNAL_BYTES)
     for path in (target, data):
         path.chmod(0o644)  # onnx makes its file private, and a daemon is rarely the user who installed it
+
+
+def _refer(model: onnx.ModelProto, shared: onnx.ModelProto) -> None:
+    """Has tensors of `model` point to where those of `shared` with the same name and shape lie."""
+    stored = {tensor.name: tensor for tensor in shared.graph.initializer if tensor.external_data}
+    for tensor in model.graph.initializer:
+        twin = stored.get(tensor.name)
+        if twin is not None and (twin.dims, twin.data_type) == (tensor.dims, tensor.data_type):
+            tensor.CopyFrom(twin)
+            tensor.ClearField("raw_data")
 
 
 def _package(graph: Graph, version: str) -> onnx.ModelProto:
@@ -109,10 +126,11 @@ def _package(graph: Graph, version: str) -> onnx.ModelProto:
         for name in ("input_ids", "attention_mask")
     )
     out = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", HIDDEN])
+    domains = sorted({node.domain for node in graph.nodes})
     body = helper.make_graph(graph.nodes, "all-MiniLM-L6-v2", [ids, mask], [out], list(graph.constants.values()))
     return helper.make_model(
         body,
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[helper.make_opsetid(domain, 1 if domain else OPSET) for domain in domains],
         ir_version=IR_VERSION,
         producer_name="ragd",
         producer_version=version,
@@ -139,7 +157,7 @@ def _encode(graph: Graph, x: str, bias: str, layer: str, tensors: Tensors) -> st
     """One layer: attention, then the feed-forward part, each added to its input and normalised."""
     attended = _attend(graph, x, bias, f"{layer}.attention", tensors)
     x = graph.normalise(graph.node("Add", attended, x), f"{layer}.attention.output.LayerNorm", tensors)
-    wide = graph.node("Gelu", _dense(graph, x, f"{layer}.intermediate.dense", tensors))
+    wide = graph.gelu(_dense(graph, x, f"{layer}.intermediate.dense", tensors))
     narrow = _dense(graph, wide, f"{layer}.output.dense", tensors)
     return graph.normalise(graph.node("Add", narrow, x), f"{layer}.output.LayerNorm", tensors)
 

@@ -1,6 +1,7 @@
 """Which model embeds: the one that the settings name, or an earlier one, opened again where it was.
 
-A *source* says where a model is opened: `bundled`, the path of a folder, or the address of an endpoint.
+A *source* says where a model is opened: `bundled`, the path of a folder, or the address of an endpoint. The first two
+end in `#int8` if that is the graph.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ragd.config import Settings
-from ragd.embedding import Embedder, Identity, Vectors
+from ragd.embedding import BUNDLED_MODEL, Embedder, Identity, Vectors, form_for_this_cpu
 from ragd.errors import ConfigError, RagdError
 from ragd.remote_embedding import RemoteEmbedder
 from ragd.store.embeddings import EmbeddingStore, ModelDetails, ModelRow
@@ -20,6 +21,7 @@ from ragd.store.embeddings import EmbeddingStore, ModelDetails, ModelRow
 _log = logging.getLogger(__name__)
 
 BUNDLED = "bundled"
+INT8 = "#int8"
 
 TOKEN_COUNTS_KEPT = 20_000
 
@@ -64,7 +66,14 @@ def configured_source(settings: Settings) -> str:
     """The source of the model that the settings name."""
     if settings.embedding_model:
         return f"{settings.embedding_url} {settings.embedding_model}"
-    return str(settings.model_dir.expanduser().absolute()) if settings.model_dir else BUNDLED
+    folder = settings.model_dir.expanduser().absolute() if settings.model_dir else None
+    wanted = settings.model_graph
+    return source_of(str(folder or BUNDLED), form_for_this_cpu(folder or BUNDLED_MODEL) if wanted == "auto" else wanted)
+
+
+def source_of(place: str, form: str) -> str:
+    """The source of a graph, `fp32` or `int8`, in a folder."""
+    return f"{place}{INT8 if form == 'int8' else ''}"
 
 
 def open_configured(settings: Settings, store: EmbeddingStore, threads: int | None = None) -> TextEmbedder:
@@ -113,7 +122,10 @@ def _open(settings: Settings, source: str, threads: int | None, dimension: int |
             timeout_seconds=settings.busy_seconds,
             dimension=dimension,
         )
-    return Embedder.open(None if source == BUNDLED else Path(source), threads)
+    place = source.removesuffix(INT8)
+    return Embedder.open(
+        None if place == BUNDLED else Path(place), threads, "int8" if source.endswith(INT8) else "fp32"
+    )
 
 
 def let_breathe(embedder: TextEmbedder, breathe: Callable[[], None]) -> None:

@@ -171,6 +171,12 @@ class Settings(BaseSettings):
         validation_alias="RAGD_MODEL_DIR",
         description="Folder of another ONNX sentence model (model.onnx, tokenizer.json). Default: the bundled one.",
     )
+    model_graph: Literal["auto", "int8", "fp32"] = Field(
+        "auto",
+        validation_alias="RAGD_MODEL_GRAPH",
+        description="Arithmetic of the model. `auto`: int8 if the CPU has dot products of bytes (VNNI, ARM's asimddp)"
+        " and the model's folder such a graph, else fp32. Another one means that everything is embedded anew.",
+    )
     embedding_model: OptionalText = Field(
         None,
         validation_alias="RAGD_EMBEDDING_MODEL",

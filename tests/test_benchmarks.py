@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backfill, disentangle, events, exchange, gateway, growth, million, queries, report
+from benchmarks import backfill, disentangle, embedding, events, exchange, gateway, growth, million, queries, report
 from benchmarks.__main__ import TOPICS
 from benchmarks.backfill import History
 from benchmarks.embedding import CHATS
@@ -36,6 +36,15 @@ def test_million() -> None:
 def test_events() -> None:
     (table,) = events.run(events=2_000, samples=2)
     assert [row[0] for row in table.rows] == ["0", "1,000", "2,000"]
+
+
+def test_embedding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(embedding.PEERS, raising=False)
+    speed, fidelity, memory = embedding.run(rounds=1, count=12, calls=10, documents=20)
+    assert [row[0] for row in speed.rows] == [f"ragd, {form}" for form in reversed(embedding.forms())]
+    assert [row[0] for row in fidelity.rows] == embedding.forms()
+    assert all(float(row[4]) > 0.9999 for row in fidelity.rows)
+    assert memory.rows[-1][0] == "10"
 
 
 def test_queries() -> None:

@@ -16,10 +16,46 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from ragd.embedding import BUNDLED_MODEL, TEXT_FORM, Embedder, TextTooLongError, plan_batches
+from ragd.embedding import BUNDLED_MODEL, TEXT_FORM, Embedder, TextTooLongError, plan_batches, read_folder
+from ragd.embedding.cpu import multiplies_bytes
+from ragd.embedding.graph import Graph
 from ragd.errors import ConfigError, DamagedError
 
 TEXTS = ["the bot is down again", "", "héllo wörld 👋", "pip install fails on 3.13 " * 30, "ok", "the bot is down"]
+
+
+CORPUS = [
+    "Where do I set the token of the bot?",
+    "The token goes into the environment, never into the repository.",
+    "Our cat sleeps on the keyboard whenever I want to work.",
+    "pip says that no wheel matches Python 3.13 on this machine",
+    "You need a compiler and Python's headers to build it from source.",
+    "The gateway closed the connection with code 4014.",
+    "4014 means that an intent is not allowed in the developer portal.",
+    "Does anybody know a good recipe for lentil soup?",
+    "Soak the lentils, fry an onion, add cumin and lemon at the end.",
+    "SELECT count(*) FROM message WHERE channel_id = ?",
+    "The query is slow because there is no index on the channel.",
+    "Wie bekomme ich den Dienst nach einem Neustart wieder hoch?",
+    "systemctl enable --now ragd",
+    "lol",
+    "```py\nfor line in sys.stdin:\n    print(line.strip())\n```",
+    "The meeting is moved to Thursday, half past nine.",
+]
+
+
+def forms() -> list[str]:
+    """The graphs that can run here."""
+    return ["fp32", "int8"] if multiplies_bytes() else ["fp32"]
+
+
+needs_int8 = pytest.mark.skipif(not multiplies_bytes(), reason="this CPU has no dot product of bytes")
+
+
+def overlap(one: NDArray[np.float32], other: NDArray[np.float32], depth: int) -> float:
+    """The share of each row's nearest rows in `one` that are among them in `other` too."""
+    nearest = [np.argsort(-(rows @ rows.T) + 9 * np.eye(len(rows)), axis=1)[:, :depth] for rows in (one, other)]
+    return float(np.mean([len({*a} & {*b}) / depth for a, b in zip(*nearest, strict=True)]))
 
 
 def cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -75,8 +111,75 @@ class TestBundledModel:
             "mean",
             256,
         )
-        # stored with every vector: a change of this line means that every server is embedded anew
-        assert identity.key == "all-MiniLM-L6-v2-384-dc5a3051005e78f4"
+        # stored with every vector: a change of these lines means that every server is embedded anew
+        keys = {form: read_folder(BUNDLED_MODEL, form).sha256[:12] for form in forms()}
+        assert keys.items() <= {"fp32": "1a6972c6f555", "int8": "622cb24fcfe3"}.items()
+        assert Embedder.open(graph="fp32").identity.key == "all-MiniLM-L6-v2-384-dc5a3051005e78f4"
+
+
+class TestForms:
+    """The bundled model in fp32 and in int8."""
+
+    @needs_int8
+    def test_int8_is_near_fp32(self) -> None:
+        whole, rounded = (Embedder.open(graph=form).embed(CORPUS) for form in ("fp32", "int8"))
+        assert cosines(whole, rounded).min() > 0.99
+        assert np.median(cosines(whole, rounded)) > 0.999
+        assert overlap(whole, rounded, 3) > 0.94
+
+    @pytest.mark.parametrize("form", forms())
+    def test_company_changes_nothing(self, form: str) -> None:
+        model = Embedder.open(threads=1, graph=form)
+        alone = np.vstack([model.embed([text]) for text in [*TEXTS, *CORPUS]])
+        assert cosines(alone, model.embed([*TEXTS, *CORPUS])).min() > 0.999999
+
+    def test_a_batch_with_a_far_longer_text_changes_nothing(self) -> None:
+        """`embed` never batches so, but a graph that quantised all tokens by one scale would fail here first."""
+        for form in forms():
+            folder = read_folder(BUNDLED_MODEL, form)
+            graph = Graph(folder.graph, folder.pooling)
+            short, long = [101, 7592, 102], [101, *range(2000, 2200), 102]
+            assert (
+                cosines(graph.run([short, long]), np.vstack([graph.run([short]), graph.run([long])])).min() > 0.999999
+            )
+
+    def test_each_form_has_an_identity_of_its_own(self) -> None:
+        folders = [read_folder(BUNDLED_MODEL, form) for form in forms()]
+        assert len({folder.sha256 for folder in folders}) == len(folders)
+        assert [folder.form for folder in folders] == forms()
+
+    def test_the_cpu_decides_alike_each_time(self) -> None:
+        assert read_folder(BUNDLED_MODEL).form == forms()[-1] == Embedder.open().form
+
+    def test_without_dot_products_fp32_is_chosen_and_int8_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("ragd.embedding.folder.multiplies_bytes", lambda: False)
+        assert read_folder(BUNDLED_MODEL).form == "fp32"
+        with pytest.raises(ConfigError, match="RAGD_MODEL_GRAPH=int8: this CPU has no dot product") as caught:
+            Embedder.open(graph="int8")
+        assert "auto" in caught.value.hint
+
+    def test_an_unknown_form_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="RAGD_MODEL_GRAPH=int4: must be one of auto, fp32, int8"):
+            Embedder.open(graph="int4")
+
+    @pytest.mark.parametrize(
+        ("cpuinfo", "fast"),
+        [
+            ("flags\t\t: fpu avx2 avx512f avx512_vnni\n\nflags\t\t: fpu avx2 avx512_vnni\n", True),
+            ("flags\t\t: fpu avx2 avx_vnni\n", True),
+            ("flags\t\t: fpu avx2 fma avx512f\n", False),
+            ("flags\t\t: fpu avx_vnni\n\nflags\t\t: fpu avx2\n", False),
+            ("Features\t: fp asimd asimddp i8mm\n", True),
+            ("Features\t: fp asimd crc32\n", False),
+            ("", False),
+        ],
+    )
+    def test_flags(self, tmp_path: Path, cpuinfo: str, fast: bool) -> None:
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+        assert multiplies_bytes(tmp_path / "cpuinfo") is fast
+
+    def test_a_machine_that_tells_nothing(self, tmp_path: Path) -> None:
+        assert multiplies_bytes(tmp_path / "absent") is False
 
     def test_the_text_form_is_part_of_the_identity(self, embedder: Embedder) -> None:
         assert embedder.identity.text_form == TEXT_FORM
@@ -84,7 +187,9 @@ class TestBundledModel:
 
 
 class TestDamage:
-    @pytest.mark.parametrize("name", ["model.onnx", "model.onnx.data", "tokenizer.json"])
+    @pytest.mark.parametrize(
+        "name", ["model.onnx", "model.onnx.data", "model.int8.onnx", "model.int8.onnx.data", "tokenizer.json"]
+    )
     def test_one_flipped_bit_is_found(self, tmp_path: Path, name: str) -> None:
         folder = shutil.copytree(BUNDLED_MODEL, tmp_path / "model")
         with (folder / name).open("r+b") as file:
@@ -252,6 +357,26 @@ class TestForeignModel:
         (folder / name).write_text("{}")
         with pytest.raises(DamagedError, match=name):
             Embedder.open(folder)
+
+    def test_a_folder_without_int8_works_as_before(self, make_folder: FolderMaker) -> None:
+        folder = make_folder(manifest={"pooling": "mean", "max_tokens": 16})
+        assert Embedder.open(folder).identity == Embedder.open(folder, graph="fp32").identity
+        with pytest.raises(ConfigError, match=r"RAGD_MODEL_GRAPH=int8: .* has no such graph"):
+            Embedder.open(folder, graph="int8")
+
+    @needs_int8
+    def test_a_folder_may_bring_an_int8_graph(self, make_folder: FolderMaker) -> None:
+        settings = {"pooling": "mean", "max_tokens": 16, "graphs": {"int8": {"file": "model.small.onnx"}}}
+        folder = make_folder(manifest=settings)
+        shutil.copyfile(folder / "model.onnx", folder / "model.small.onnx")
+        assert (Embedder.open(folder).form, Embedder.open(folder, graph="fp32").form) == ("int8", "fp32")
+        (folder / "model.small.onnx").write_bytes(b"{}")
+        with pytest.raises(DamagedError, match=r"model\.small\.onnx"):
+            Embedder.open(folder)
+
+    def test_graphs_that_are_no_object_are_named(self, make_folder: FolderMaker) -> None:
+        with pytest.raises(DamagedError, match=r"manifest\.json: graphs: must be an object"):
+            Embedder.open(make_folder(manifest={"pooling": "mean", "max_tokens": 16, "graphs": ["int8"]}))
 
     def test_a_missing_folder_names_the_setting(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"RAGD_MODEL_DIR=.*absent: must be a folder"):

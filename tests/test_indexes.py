@@ -18,7 +18,7 @@ import pytest
 from ragd.answers import SearchRequest
 from ragd.cli.launch import lock_directory
 from ragd.config import Settings
-from ragd.embedders import BUNDLED, details
+from ragd.embedders import BUNDLED, details, source_of
 from ragd.embedding import Embedder
 from ragd.errors import RagdError, TransientError, UnavailableError
 from ragd.follower import COMPACTION_SECONDS, Follower
@@ -46,7 +46,7 @@ SMALL: dict[str, int] = {"exact_limit": 50, "scan_limit": 50}
 
 def add_vectors(store: Store, embedder: Embedder, vectors: Any, *, first: int = 1) -> list[int]:
     """A chunk of one message for each vector, as the syncer stores them; returns the chunks' ids."""
-    model_id = store.embeddings.register(details(embedder, BUNDLED)).id
+    model_id = store.embeddings.register(details(embedder, source_of(BUNDLED, embedder.form))).id
     if store.embeddings.serving() is None:
         store.embeddings.serve(model_id)
     texts = [f"text {first + at}" for at in range(len(vectors))]

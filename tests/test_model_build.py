@@ -19,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from modelbuild import ModelBuildError, artifact, backend, graph, safetensors, source
+from modelbuild import ModelBuildError, artifact, backend, graph, quantised, safetensors, smoothing, source
 from ragd.embedding import Embedder
 
 Tensors = dict[str, NDArray[Any]]
@@ -111,6 +111,12 @@ def write_safetensors(path: Path, tensors: Tensors) -> None:
 
 
 @pytest.fixture(scope="session")
+def whole() -> Embedder:
+    """The bundled model in fp32."""
+    return Embedder.open(threads=1, graph="fp32")
+
+
+@pytest.fixture(scope="session")
 def tensors() -> Tensors:
     return random_tensors()
 
@@ -143,17 +149,17 @@ def test_the_graph_maps_every_upstream_tensor_to_its_place(tensors: Tensors) -> 
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_the_bundled_model_computes_what_the_reference_does(embedder: Embedder, text: str) -> None:
+def test_the_bundled_model_computes_what_the_reference_does(whole: Embedder, text: str) -> None:
     tokenizer = Tokenizer.from_file(str(artifact.BUNDLED / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(256)
     expected = reference(upstream_tensors(artifact.BUNDLED), tokenizer.encode(text).ids)
-    assert embedder.embed_query(text) @ expected > 0.99999
+    assert whole.embed_query(text) @ expected > 0.99999
 
 
-def test_the_bundled_model_is_upstreams(embedder: Embedder) -> None:
+def test_the_bundled_model_is_upstreams(whole: Embedder) -> None:
     """The first numbers that upstream's documentation shows for its example sentence."""
-    vector = embedder.embed(["This is an example sentence"])[0]
+    vector = whole.embed(["This is an example sentence"])[0]
     assert vector[:4] == pytest.approx([6.76569194e-02, 6.34959713e-02, 4.87131178e-02, 7.93049857e-02], abs=1e-6)
 
 
@@ -165,9 +171,45 @@ def test_a_build_is_whole_deterministic_and_done_once(tmp_path: Path, pinned: Pa
     first, second = tmp_path / "a" / "model", tmp_path / "b" / "model"
     assert [artifact.ensure(first), artifact.ensure(second), artifact.ensure(first)] == [True, True, False]
     names = sorted(path.name for path in first.iterdir())
-    assert names == ["manifest.json", "model.onnx", "model.onnx.data", "tokenizer.json"]
+    graphs = ["model.int8.onnx", "model.int8.onnx.data", "model.onnx", "model.onnx.data"]
+    assert names == ["manifest.json", *graphs, "tokenizer.json"]
     assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
     assert [path.name for path in first.parent.iterdir()] == ["model"], "nothing is left beside it"
+
+
+def test_int8_is_near_fp32_and_shares_its_word_table(tmp_path: Path, pinned: Path) -> None:
+    artifact.ensure(tmp_path)
+    ids = np.array([[3, 1, 4, 1, 5, 9, 2, 6], [2, 7, 1, 8, 0, 0, 0, 0]])
+    feed = {"input_ids": ids, "attention_mask": np.array([[1] * 8, [1] * 4 + [0] * 4])}
+    whole, rounded = (
+        onnxruntime.InferenceSession(tmp_path / name).run(["embedding"], feed)[0] for name in artifact.GRAPHS.values()
+    )
+    assert (whole * rounded).sum(axis=1).min() > 0.99
+    weights = onnx.load(tmp_path / "model.int8.onnx", load_external_data=False).graph.initializer
+    (words,) = (tensor for tensor in weights if tensor.name == "words")
+    assert {entry.key: entry.value for entry in words.external_data}["location"] == "model.onnx.data"
+
+
+def test_keys_and_values_need_no_bias(tensors: Tensors) -> None:
+    ids = [3, 1, 4, 1, 5, 9, 2, 6]
+    folded = quantised.fold_biases(tensors)
+    assert not folded["encoder.layer.0.attention.self.key.bias"].any()
+    assert reference(folded, ids) == pytest.approx(reference(tensors, ids), abs=1e-5)
+
+
+def test_weights_are_quantised_row_by_row() -> None:
+    weight = np.array([[1.0, -2.0, 0.5], [0.0, 0.0, 0.0], [1e-3, 2e-3, -3e-3]], np.float32)
+    integers, scales = quantised.quantise_weights(weight)
+    assert integers.tolist() == [[64, -127, 32], [0, 0, 0], [42, 85, -127]]
+    assert integers * scales[:, None] == pytest.approx(weight, abs=0.01)
+
+
+def test_what_changes_int8_changes_its_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = smoothing.fingerprint("weights")
+    table = tmp_path / "smoothing.json"
+    table.write_text("{}\n")
+    monkeypatch.setattr(smoothing, "TABLE", table)
+    assert len({before, smoothing.fingerprint("weights"), smoothing.fingerprint("others")}) == 3
 
 
 def test_a_damaged_build_is_replaced(tmp_path: Path, pinned: Path) -> None:

@@ -47,6 +47,7 @@ READERS: Mapping[str, frozenset[str]] = {
         "MIN_DISK_GB": "watchdog",
         "RAGD_LITESTREAM": "syncer",
         "RAGD_MODEL_DIR": "syncer",
+        "RAGD_MODEL_GRAPH": "syncer",
         "RAGD_EMBEDDING_MODEL": "syncer searcher",
         "RAGD_EMBEDDING_URL": "capture syncer searcher",
         "RAGD_EMBEDDING_API_KEY": "syncer searcher",
