@@ -11,7 +11,7 @@ from ragd.asked import Wanted, parse
 from ragd.embedding import Embedder, Vectors
 from ragd.fusion import Candidate, Fusion, best_message
 from ragd.index import VectorIndex
-from ragd.snowflake import from_unix_seconds, to_unix_seconds
+from ragd.snowflake import from_unix_seconds, read_snowflake, to_unix_seconds
 from ragd.store import Store
 from ragd.store.glance import Glance
 from ragd.store.lookup import Term
@@ -68,6 +68,8 @@ class Findings:
     why: str = ""
     remarks: list[str] = field(default_factory=list)
     wanted: Filter = field(default_factory=Filter)
+    passages: int | None = None
+    """Chunks that passed what the asker may read and asked for; None when all did."""
 
 
 class NobodyError(Exception):
@@ -98,12 +100,14 @@ class Search:
         try:
             wanted = self._filter(query, asked)
         except NobodyError as error:
-            return Findings([], str(error), asked.remarks, Filter(query.channel_ids))
-        terms = self._terms(asked)
+            return Findings([], str(error), asked.remarks, Filter(query.channel_ids), 0)
+        terms = self._terms(asked, wanted.without_wishes())
         limit = max(1, min(query.limit, MAX_LIMIT))
-        results = self._results(asked, terms, wanted, limit)
+        allowed = self._allowed(wanted)
+        results = self._results(asked, terms, wanted, limit, allowed)
         why = "" if results else self._why(asked, terms, wanted)
-        return Findings(results, why, [*asked.remarks, *self._limits()], wanted)
+        passages = None if wanted.is_empty else sum(len(ids) for ids in allowed.values() if ids is not None)
+        return Findings(results, why, [*asked.remarks, *self._limits()], wanted, passages)
 
     def canaries(self, words: str) -> list[int]:
         """Message ids of the canaries near these words: the way of every query, to what no other query is shown."""
@@ -115,10 +119,10 @@ class Search:
             near += [chunk_id for chunk_id, _ in index.search(vector, _OVERFETCH, allowed)]
         return self._vectors.canaries_in(near)
 
-    def _terms(self, asked: Wanted) -> list[Term]:
+    def _terms(self, asked: Wanted, reach: Filter) -> list[Term]:
         words = [*asked.words, *(word for phrase in asked.phrases for word in phrase.split())]
         telling = [word for word in words if word.casefold() not in STOP_WORDS]
-        return [self._lookup.term(word) for word in telling or words]
+        return [self._lookup.term(word, reach) for word in telling or words]
 
     # What may be found
 
@@ -139,7 +143,9 @@ class Search:
     def _author(self, query: Query, asked: Wanted) -> int | None:
         if asked.author is None:
             return query.author_id
-        found = int(asked.author) if asked.author.isdigit() else self._vectors.author_id(asked.author)
+        found = read_snowflake(asked.author)
+        if found is None:
+            found = self._vectors.author_id(asked.author, query.channel_ids)
         if found is None or query.author_id not in (None, found):
             raise NobodyError(f"nobody called {asked.author!r} has written a message that is stored")
         return found
@@ -148,7 +154,8 @@ class Search:
         if asked.channel is None:
             return query.in_channels
         name = asked.channel
-        found = frozenset(self._vectors.channel_ids(name)) or frozenset([int(name)] if name.isdigit() else [])
+        number = read_snowflake(name)
+        found = frozenset(self._vectors.channel_ids(name)) or frozenset([] if number is None else [number])
         if query.channel_ids is not None:
             found &= query.channel_ids
         if not found:
@@ -157,9 +164,15 @@ class Search:
 
     # Finding
 
-    def _results(self, asked: Wanted, terms: Sequence[Term], wanted: Filter, limit: int) -> list[SearchResult]:
+    def _results(
+        self,
+        asked: Wanted,
+        terms: Sequence[Term],
+        wanted: Filter,
+        limit: int,
+        allowed: Mapping[str, list[int] | None],
+    ) -> list[SearchResult]:
         vector = self._embedder.embed_query(asked.text) if self._embedder is not None and asked.text else None
-        allowed = self._allowed(wanted)
         deep = max(WORD_HITS, 2 * limit)
         hits = self._lookup.ranked(terms, wanted, deep) if terms else self._lookup.newest(wanted, deep)
         fetch = max(CHUNKS, limit * _OVERFETCH)
@@ -273,7 +286,7 @@ class Search:
             return "nothing is stored of the channels that were searched"
         if not self._lookup.passing(wanted.without_words(), 1):
             return "no message passes the filters"
-        if wanted.is_wish and (outside := self._results(asked, terms, reach, MAX_LIMIT)):
+        if wanted.is_wish and (outside := self._results(asked, terms, reach, MAX_LIMIT, self._allowed(reach))):
             many = f"{len(outside)}{' or more' if len(outside) == MAX_LIMIT else ''}"
             return f"the filters leave out {many} {'passage' if len(outside) == 1 else 'passages'}"
         missing = [term.text for term in terms if not self._lookup.ranked([term], reach, 1)]
