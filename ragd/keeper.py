@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Callable
 
 from ragd.alerts import AlertSink, Severity
 from ragd.heartbeat import Heartbeat
@@ -35,8 +36,15 @@ class Keeper:
     """One worker's keeper. `tend` once a pass; an UnavailableError from supervisord goes through to the caller."""
 
     def __init__(
-        self, name: str, limits: Limits, rule: RestartRule, supervisor: SupervisorClient, alerts: AlertSink
+        self,
+        name: str,
+        limits: Limits,
+        rule: RestartRule,
+        supervisor: SupervisorClient,
+        alerts: AlertSink,
+        is_requested: Callable[[int], bool],
     ) -> None:
+        """`is_requested`: whether a person wanted the process with that pid to end."""
         self.name = name
         self.budget = RestartBudget(rule)
         self.pid: int | None = None
@@ -50,6 +58,7 @@ class Keeper:
         self._recovery_seconds = 2 * limits.stale_seconds
         self._supervisor = supervisor
         self._alerts = alerts
+        self._is_requested = is_requested
         self._replaced_pid: int | None = None  # its end is our own doing and stands in the budget already
         self._start_is_paid = False
         self._kill_after: tuple[int, float] | None = None
@@ -85,7 +94,7 @@ class Keeper:
             return False
         self.restarts += 1
         _log.warning("%s was replaced: pid %d, now %d", self.name, before, info.pid)
-        if before == self._replaced_pid:
+        if before == self._replaced_pid or self._is_requested(before):
             return False
         # supervisord starts a process that dies after startsecs again at once and for ever
         if self.budget.spent(now) and self.budget.wait_seconds(now) > 0:
@@ -155,7 +164,7 @@ class Keeper:
         if self._may_act(now):
             _log.warning("starting %s: it is %s", self.name, self.verdict.reason)
             # Once after our own kill it is on account already: this pass saw it before supervisord's autorestart did.
-            if not self._start_is_paid:
+            if not self._start_is_paid and not (self.pid and self._is_requested(self.pid)):
                 self._account(now, self.pid)
             self._start_is_paid = False
             self._supervisor.start(self.name)

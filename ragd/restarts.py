@@ -1,10 +1,14 @@
-"""When a worker may be started again: a pure rule over monotonic times that the caller brings."""
+"""When a worker may be started again: a pure rule over monotonic times that the caller brings.
+
+And which ends a person asked for: those say nothing about the worker and count against no rule.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +79,17 @@ class RestartBudget:
         if self._streak >= self._rule.burst:
             return self._rule.slow_gap_seconds
         return float(self._rule.first_gap_seconds * 2 ** (self._streak - 1))
+
+
+def request_end(directory: Path, worker: str, pid: int) -> None:
+    """Leave word, before the process gets its signal, that a person wants it to end. Raises OSError."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    (directory / worker).write_text(str(pid))
+
+
+def is_requested_end(directory: Path, worker: str, pid: int) -> bool:
+    """Whether a person asked for the end of this very process."""
+    try:
+        return (directory / worker).read_text() == str(pid)
+    except (OSError, ValueError):
+        return False

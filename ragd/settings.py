@@ -361,6 +361,11 @@ class Settings(BaseSettings):
         return self.runtime_dir / "settings"
 
     @property
+    def requests_dir(self) -> Path:
+        """Which processes a person wants to end (ragd/restarts.py)."""
+        return self.runtime_dir / "requests"
+
+    @property
     def supervisor_socket(self) -> Path:
         return self.runtime_dir / "supervisor.sock"
 

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -25,7 +26,7 @@ from ragd.metrics import Sample
 from ragd.notices import close_outlets, open_outlets
 from ragd.notify import SystemdNotifier
 from ragd.outside import Outside, Report
-from ragd.restarts import DEFAULT_RULE, RULES, RestartRule
+from ragd.restarts import DEFAULT_RULE, RULES, RestartRule, is_requested_end
 from ragd.store_link import StoreLink
 from ragd.supervision import CALL_SECONDS, ShuttingDownError, SupervisorClient, SupervisorState, Tree
 from ragd.worker import Pulse, StopFlag, run_worker
@@ -68,7 +69,15 @@ class Watchdog:
         self._alerts = AlertBook(outlets, known_alerts)
         limits = Limits.of(settings)
         self._keepers = [
-            Keeper(name, limits, rules.get(name, DEFAULT_RULE), self._supervisor, self._alerts) for name in WORKERS
+            Keeper(
+                name,
+                limits,
+                rules.get(name, DEFAULT_RULE),
+                self._supervisor,
+                self._alerts,
+                is_requested=partial(is_requested_end, settings.requests_dir, name),
+            )
+            for name in WORKERS
         ]
         self._examiner = Examiner(settings, database)
         self._outside = Outside(settings, alive_seconds=2 * (PASS_SECONDS + self.idle_seconds))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from ragd.restarts import CAPTURE_RULE, DEFAULT_RULE, RestartBudget, RestartRule
+from ragd.restarts import CAPTURE_RULE, DEFAULT_RULE, RestartBudget, RestartRule, is_requested_end, request_end
 
 RULE = RestartRule(burst=3, first_gap_seconds=2, slow_gap_seconds=100, quiet_seconds=300)
 
@@ -22,6 +24,15 @@ def test_the_first_is_free_and_waits_double() -> None:
         now += kept.wait_seconds(now)
         kept.note(now)
     assert waits == [0, 2, 4, 100, 100]
+
+
+def test_an_end_that_was_asked_for_is_told_from_others(tmp_path: Path) -> None:
+    directory = tmp_path / "requests"
+    assert not is_requested_end(directory, "syncer", 7), "nobody ever asked"
+    request_end(directory, "syncer", 7)
+    assert is_requested_end(directory, "syncer", 7)
+    assert not is_requested_end(directory, "syncer", 8)
+    assert not is_requested_end(directory, "capture", 7)
 
 
 def test_waiting_counts_down() -> None:

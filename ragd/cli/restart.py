@@ -9,8 +9,9 @@ import typer
 
 from ragd.cli.render import AsJson, print_json
 from ragd.config import Settings, load_settings
-from ragd.errors import FINAL_EXITS, DamagedError, ExitCode, RagdError, UnavailableError, UsageError
+from ragd.errors import FINAL_EXITS, CannotCreateError, DamagedError, ExitCode, RagdError, UnavailableError, UsageError
 from ragd.heartbeat import PROCESSES, read_heartbeat
+from ragd.restarts import request_end
 from ragd.supervision import ProcessInfo, ProcessState, SupervisorClient
 
 END_SECONDS = 30.0
@@ -47,6 +48,12 @@ def replace_process(settings: Settings, name: str, seconds: float = END_SECONDS)
     if old is None:
         supervisor.start(name)
     else:
+        try:
+            request_end(settings.requests_dir, name, old)
+        except OSError as error:
+            raise CannotCreateError(
+                f"{settings.requests_dir}: {error.strerror}", hint="ask as the user that runs ragd"
+            ) from None
         supervisor.terminate(name)
     while time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)

@@ -60,5 +60,16 @@ def test_a_frozen_worker_is_replaced_and_work_goes_on(stage: Stage, tree: Tree, 
     assert f"killing {name} (pid {pid}): no heartbeat" in tree.log_text()
 
 
+def test_a_restart_that_a_person_asks_for_counts_against_no_rule(tree: Tree) -> None:
+    restarts, streak = tree.counter("watchdog", "restarts_syncer"), tree.counter("watchdog", "streak_syncer")
+    for nth in (1, 2):
+        run = tree.run_other("ragdctl", "restart", "syncer")
+        assert (run.returncode, run.stderr) == (0, "")
+        tree.wait(
+            lambda nth=nth: tree.counter("watchdog", "restarts_syncer") == restarts + nth, "the watchdog has seen it"
+        )
+    assert tree.counter("watchdog", "streak_syncer") == streak
+
+
 def test_after_all_that_everything_is_there(stage: Stage, tree: Tree, embedder: Embedder) -> None:
     assert_all_right(stage, tree, embedder)
