@@ -18,7 +18,10 @@ def as_member(member: discord.Member) -> Reads:
 
 
 def as_everybody(channel: ParentChannel) -> bool:
-    """Whether every member of the server may: @everyone does, and no overwrite takes it from a role or a member."""
+    """Whether every member of the server may: @everyone does, and no overwrite takes it from a role or a member.
+
+    Who is timed out counts as before: that ends, and until then shuts no more than the chats of voice channels.
+    """
     everyone = channel.guild.default_role
     return _opens(channel, channel.permissions_for(everyone)) and not any(
         _takes(channel, denied) for denied in _denied_to_some(channel)

@@ -107,7 +107,7 @@ def test_the_allow_list_comes_first_and_what_is_out_of_reach_is_found_by_nobody(
 def test_a_thread_goes_with_its_channel(store: Store) -> None:
     (first,) = post(store, "secret", channel_id=THREAD)
     assert found(store, "secret", wanted=Filter(in_thread=True)) == [first]
-    store._execute("UPDATE channel SET excluded = 1 WHERE id = ?", OTHER)
+    store._execute("UPDATE channel SET readable = 0 WHERE id = ?", OTHER)
     assert found(store, "secret") == []
 
 
