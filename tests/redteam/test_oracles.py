@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.processes import running, until
+from tests.processes import Process, until
 from tests.redteam.stage import HIDDEN_NAME, SECRETS, WRITER, Stage, loot, said
 
 Ask = Callable[[Stage, int, str], str]
@@ -179,17 +179,24 @@ def test_the_outside_tells_figures_alone(stage: Stage) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with running("watchdog", {**stage.variables, "RAGD_HTTP_PORT": str(port)}):
-        until(lambda: "ragd_lag_messages" in _page(port, "/metrics"), "a pass")
-        pages = [_page(port, path) for path in ("/healthz", "/readyz", "/metrics", "/search", "/", "/metrics?q=x")]
+    watchdog = Process("watchdog", {**stage.variables, "RAGD_HTTP_PORT": str(port)}).start()
+    try:
+        until(lambda: _page(port, "/readyz"), watchdog.tail())
+        paths = ("/healthz", "/readyz", "/metrics", "/search", "/", f"/metrics?q={SECRETS['booth'][:4]}")
+        pages = [_page(port, path) for path in paths]
+    finally:
+        watchdog.end()
     assert [loot(page) for page in pages] == [[]] * len(pages)
 
 
 def _page(port: int, path: str) -> str:
+    """A page, or nothing while nobody answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", path)
         return connection.getresponse().read().decode()
+    except ConnectionError:
+        return ""
     finally:
         connection.close()
 
