@@ -19,19 +19,17 @@ ENV HNSWLIB_NO_NATIVE=1 \
 RUN python3 -m venv /build
 WORKDIR /src
 # What ragd requires first, in a layer that a change of ragd itself leaves alone: compiling takes a minute.
-COPY setup.cfg ./
-RUN python3 -c "import configparser; setup = configparser.RawConfigParser(); setup.read('setup.cfg'); \
-print(setup['options']['install_requires'], setup['options.extras_require']['sentry'])" >/requirements.txt \
-    && /build/bin/python -m pip wheel --wheel-dir /wheels --requirement /requirements.txt
+COPY requirements.lock ./
+RUN /build/bin/python -m pip wheel --wheel-dir /wheels --use-pep517 --require-hashes --requirement requirements.lock
 # Building this wheel makes the embedding model, from pinned weights, unless a verified one lies in ragd/model.
-COPY pyproject.toml MANIFEST.in README.md LICENSE ./
+COPY setup.cfg pyproject.toml MANIFEST.in README.md LICENSE ./
 COPY deploy/supervisord.conf deploy/
 COPY modelbuild modelbuild
 COPY ragd ragd
 RUN /build/bin/python -m pip wheel --no-deps --wheel-dir /wheels .
 # From those wheels and nothing else. pip stays behind: nothing is ever installed into a container that runs.
 RUN python3 -m venv --without-pip /opt/ragd \
-    && /build/bin/python -m pip --python /opt/ragd/bin/python install --no-index --find-links /wheels "ragd[sentry]"
+    && /build/bin/python -m pip --python /opt/ragd/bin/python install --no-index --find-links /wheels "ragd[openai,sentry]"
 
 FROM ${BASE}
 # libgomp1: hnswlib's OpenMP. ca-certificates: without them nobody can tell Discord from an impostor.
@@ -44,8 +42,8 @@ RUN apt-get update \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin ragd \
     && install -d -o 10001 -g 10001 -m 0700 /data /run/ragd
 COPY --from=builder /opt/ragd /opt/ragd
-# RAGD_HTTP_HOST: here loopback is the container's own, and the platform's probe comes from outside it; what is reachable
-# further out is decided where the port is published. RAGD_HTTP_PORT is not set, because it would win over PORT.
+# RAGD_HTTP_HOST: here loopback is the container's own, and the platform's probe comes from outside it; all that it gets
+# without RAGD_HTTP_TOKEN is whether ragd works. RAGD_HTTP_PORT is not set, because it would win over PORT.
 ENV PATH=/opt/ragd/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     RAGD_DATA_DIR=/data \
     RAGD_RUNTIME_DIR=/run/ragd \

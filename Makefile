@@ -1,6 +1,8 @@
 # make run    start ragd in the foreground (without DISCORD_BOT_TOKEN: the demo)
 # make test   all tests but those of `make faults`, three at a time (JOBS=1: one after the other)
 # make lint   ruff and mypy
+# make lock   pin what ragd runs on in requirements.lock, as setup.cfg asks (UPGRADE=1: the newest)
+# make audit  look the pinned versions up among known vulnerabilities; asks a service on the internet
 # make bench  measure, and print what goes into BENCHMARKS.md
 # make soak   the property tests again, at random and ten times as many (SOAK=100: a hundred times)
 # make fuzz   the fuzz tests again, at random and ten times as many inputs (FUZZ=100: a hundred times), then atheris
@@ -18,10 +20,12 @@ BIN    := $(VENV)/bin
 SYSTEM_PYTHON ?= /usr/bin/python3
 PREFIX ?= /opt/ragd
 DESTDIR ?=
+LOCK ?=
 PURGE ?=
+UPGRADE ?=
 BUILD  := setup.cfg pyproject.toml $(wildcard modelbuild/*.py)
 
-.PHONY: run test lint format bench soak fuzz faults clean check-tools install uninstall
+.PHONY: run test lint format lock audit bench soak fuzz faults clean check-tools install uninstall
 
 run: $(VENV)/.installed
 	@exec $(BIN)/ragd
@@ -37,6 +41,13 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+lock: $(VENV)/.installed-dev
+	$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
+
+# In an environment of its own, which uv makes: what looks must not be among what is looked at.
+audit: $(VENV)/.installed-dev
+	$(BIN)/uv tool run pip-audit --disable-pip --require-hashes --strict --requirement requirements.lock
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
@@ -54,7 +65,7 @@ faults: $(VENV)/.installed-dev
 
 install:
 	@$(MAKE) --no-print-directory check-tools PYTHON="$(SYSTEM_PYTHON)"
-	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" SYSTEM_PYTHON="$(SYSTEM_PYTHON)" deploy/systemd/install.sh install
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" SYSTEM_PYTHON="$(SYSTEM_PYTHON)" LOCK="$(LOCK)" deploy/systemd/install.sh install
 
 uninstall:
 	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" PURGE="$(PURGE)" deploy/systemd/install.sh uninstall

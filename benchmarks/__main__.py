@@ -20,7 +20,7 @@ from benchmarks.tables import Table
 
 TOPICS = (
     *("gateway", "events", "backfill", "million", "exchange"),
-    *("sync", "latency", "queries", "retrieval", "memory", "recovery", "disentangle"),
+    *("sync", "latency", "queries", "retrieval", "growth", "memory", "recovery", "disentangle"),
 )
 
 

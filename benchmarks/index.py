@@ -24,9 +24,10 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from benchmarks.vectors import DIMENSION, Vectors
+from benchmarks.vectors import synthetic as corpus
 from ragd.index import VectorIndex
 
-DIMENSION = 384
 COUNTS = (1000, 5000, 10_000, 20_000, 50_000, 100_000)
 QUERIES = 100
 KEY = {"model_key": "benchmark", "strategy": "benchmark"}
@@ -35,22 +36,8 @@ FOLD_LIMIT = 100
 
 SHARES = (1.0, 0.9, 0.5, 0.2, 0.05, 0.01)
 
-Vectors = NDArray[np.float32]
 Answers = tuple[list[set[int]], float]
 """The labels that each query finds, and the median time of a query in milliseconds."""
-
-
-def corpus(count: int, seed: int) -> Vectors:
-    """Unit vectors, shape (count, 384): overlapping topics, one per ten vectors, and a falling spectrum."""
-    random = np.random.default_rng(seed)
-    vectors = np.random.default_rng(1).standard_normal((10_000, DIMENSION), np.float32)
-    vectors = vectors[random.integers(0, 10_000, count)]
-    for start in range(0, count, 10_000):
-        block = vectors[start : start + 10_000]
-        block += np.float32(1.5) * random.standard_normal(block.shape, np.float32)
-    vectors *= np.arange(1, DIMENSION + 1, dtype=np.float32) ** -0.4
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors
 
 
 def milliseconds(call: Callable[[], object]) -> float:

@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.index import Vectors, corpus
 from benchmarks.stage import SandboxProcess, outside, texts, variables, worker, workspace
 from benchmarks.tables import Table, number, p50_p99
+from benchmarks.vectors import Vectors, synthetic
 from ragd.chunking import cell_of, strategy_version
+from ragd.embedders import BUNDLED, details
 from ragd.embedding import Embedder
 from ragd.search_client import SearchRequest, ask_searcher
 from ragd.snowflake import from_unix_seconds
@@ -91,8 +92,9 @@ def fill(path: Path, size: int) -> None:
     ids = [from_unix_seconds(FIRST_SECOND + 60 * at) for at in range(messages)]
     post(store, CHANNEL, ids, texts(messages))
     store.chunks.begin_strategies({strategy: strategy_version(strategy) for strategy in STRATEGIES})
-    model_id = store.chunks.model_id(embedder.identity.key, embedder.identity.name, embedder.dimension)
-    vectors = corpus(size, seed=2)
+    model_id = store.embeddings.register(details(embedder, BUNDLED)).id
+    store.embeddings.serve(model_id)
+    vectors = synthetic(size, seed=2)
     for nth, strategy in enumerate(STRATEGIES):
         add_chunks(store, strategy, ids, vectors[nth * messages :], model_id)
     store._execute("UPDATE sync_state SET position = (SELECT value FROM counter WHERE name = 'message_change')")
@@ -121,7 +123,7 @@ def add_chunks(store: Store, strategy: str, ids: list[int], vectors: Vectors, mo
         ]
         embedded = {chunk.text_hash: vectors[start + at].tobytes() for at, chunk in enumerate(chunks)}
         cell = Cell(strategy, CHANNEL, cell_of(part[0]), part[0], part[-1], 0)
-        store.chunks.commit_cell(cell, [], chunks, embedded, model_id)
+        store.chunks.commit_cell(cell, [], chunks, {model_id: embedded})
 
 
 def leave_work(path: Path, messages: int) -> None:

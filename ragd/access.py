@@ -1,4 +1,4 @@
-"""Who but the user that runs ragd may look: the directories' modes decide.
+"""Who but the user that runs ragd may look: the directories' modes decide. Nobody looks into memory.
 
 A directory that ragd makes itself is its own (0700), and so is everything in it. One that was made with 0750, as the
 systemd unit has it, lets its group in on purpose: then that group may read files and use sockets. Nobody else ever may.
@@ -6,7 +6,9 @@ systemd unit has it, lets its group in on purpose: then that group may read file
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -30,3 +32,16 @@ def socket_mode(directory: Path) -> int:
 def protect_files(*directories: Path) -> None:
     """Set the umask: what this process makes is for its user, and for the group if all of these let it in."""
     os.umask(0o027 if all(is_shared(directory) for directory in directories) else 0o077)
+
+
+def protect_memory() -> None:
+    """Keep what is in this process's memory, and in that of all it starts, out of core files.
+
+    The limit is for the kernel's own files. A program that it hands cores to instead (core(5)) gets them whatever the
+    limit says, so the filter leaves all memory out of them. PR_SET_DUMPABLE would do both, but is forgotten at each
+    exec and hides open files from the watchdog, which counts them.
+    """
+    with contextlib.suppress(OSError, ValueError):  # a service manager that has set limits and forbids to
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):  # a kernel without core files
+        Path("/proc/self/coredump_filter").write_text("0")

@@ -30,6 +30,15 @@ class SearchRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class PassageLine:
+    """One message of a passage, as it reads now."""
+
+    message_id: str
+    author: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """One passage; ids are strings, as in Discord's API, for they do not fit a JSON number."""
 
@@ -58,6 +67,8 @@ class SearchResult:
     after: list[str] = field(default_factory=list)
     found_by: str = ""
     """`words`, `meaning` or `meaning+words`: passages found by both come first, then by how far up they stood."""
+    lines: list[PassageLine] = field(default_factory=list)
+    """What `text` is made of, in its order: in `text` alone a message may look like two, by two authors."""
 
 
 @dataclass(frozen=True, slots=True)

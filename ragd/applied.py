@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from ragd.config import Settings, variable
 from ragd.errors import CannotCreateError, UnavailableError
-from ragd.settings_files import token_credential
+from ragd.settings_files import CREDENTIALS, credential
 from ragd.worker import make_directory
 
 
@@ -70,5 +70,5 @@ def _plain(value: object) -> str:
 
 def _from_environment() -> frozenset[str]:
     """What stands in our environment, or was handed over by systemd once and for all."""
-    token = {"DISCORD_BOT_TOKEN"} if token_credential() else set()
-    return frozenset({name.upper() for name in os.environ} & {*map(variable, Settings.model_fields)} | token)
+    handed_over = {name for name in CREDENTIALS if credential(name)}
+    return frozenset({name.upper() for name in os.environ} & {*map(variable, Settings.model_fields)} | handed_over)

@@ -52,7 +52,9 @@ def parse(text: str, now: datetime) -> Wanted:
     """Take a query apart; `now` is what spans as in `since:7d` count back from. Never raises."""
     wanted = Wanted()
     said: list[str] = []
-    for piece in _PIECE.finditer(text.translate(_QUOTES).replace("\0", " ")):
+    # half a character, as broken clients send it, is in no database and no model's vocabulary
+    whole = text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
+    for piece in _PIECE.finditer(whole.translate(_QUOTES)):
         said += _take(wanted, piece, now)
     wanted.text = " ".join(said).strip()
     wanted.words = _first_of(wanted.words, MOST_WORDS)

@@ -163,6 +163,8 @@ def compare(shown: Sequence[MessageRow], stored: Sequence[StoredMessage]) -> Com
 def _judge(shown: MessageRow, row: StoredMessage | None) -> Verdict | None:
     if row is None:
         return Verdict(Difference.MISSING)
+    if row.withheld:
+        return None
     if row.deleted:
         return Verdict(Difference.BURIED)
     pairs = {

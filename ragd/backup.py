@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,8 @@ import ragd
 from ragd.errors import CannotCreateError, DamagedError, RagdError, TransientError, UnavailableError
 from ragd.store.copies import check_copy, check_database, copy_database, distrust_copy
 from ragd.store.database import DamagedDatabaseError, require_safe_sqlite
+from ragd.store.promises import FILE as PROMISES
+from ragd.store.promises import keep_promises, read_promises
 from ragd.worker import make_directory
 
 DIRECTORY = "backups"
@@ -45,6 +47,8 @@ class Manifest:
     """ISO 8601, UTC."""
     ragd_version: str
     sqlite_version: str
+    keep: int = 7
+    """How many were to be kept when it was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +78,19 @@ def make_backup(database: Path, directory: Path, keep: int) -> Backup:
     with _alone_in(directory):
         _clear_partial(directory)
         _require_space(directory, _size_with_log(database))
-        backup = _make(database, directory)
+        backup = _make(database, directory, keep)
         for old in list_backups(directory)[keep:]:
             _remove(old)
     return backup
 
 
-def _make(database: Path, directory: Path) -> Backup:
+def _make(database: Path, directory: Path, keep: int) -> Backup:
     now = datetime.now(UTC)
     name = now.strftime("ragd-%Y%m%dT%H%M%S.%fZ")
     partial = directory / (name + _DATABASE + _PARTIAL)
     try:
         copy_database(database, partial)
-        backup = Backup(directory / (name + _DATABASE), _describe(partial, now))
+        backup = Backup(directory / (name + _DATABASE), _describe(partial, now, keep))
         _sync(partial)
         partial.replace(backup.path)
         _write_manifest(backup)
@@ -97,7 +101,7 @@ def _make(database: Path, directory: Path) -> Backup:
     return backup
 
 
-def _describe(path: Path, created_at: datetime) -> Manifest:
+def _describe(path: Path, created_at: datetime, keep: int) -> Manifest:
     contents = check_copy(path)
     return Manifest(
         sha256=_sha256(path),
@@ -107,6 +111,7 @@ def _describe(path: Path, created_at: datetime) -> Manifest:
         created_at=created_at.isoformat(timespec="seconds"),
         ragd_version=ragd.__version__,
         sqlite_version=require_safe_sqlite(),
+        keep=keep,
     )
 
 
@@ -182,6 +187,30 @@ def _read_backup(path: Path) -> Backup | None:
         return None
 
 
+def expected_ends(backups: Sequence[Backup], now: datetime) -> list[datetime | None]:
+    """When each is removed by those that follow it, if they follow as they did up to now; None: from one alone nobody
+    can tell. `backups` as `list_backups` returns them."""
+    times = [datetime.fromisoformat(backup.manifest.created_at) for backup in backups]
+    if len(times) < 2:
+        return [None] * len(times)
+    interval = (times[0] - times[-1]) / (len(times) - 1)
+    keep = backups[0].manifest.keep
+    newest = max(times[0], now - interval)  # of one that is overdue, only that it does not come before now
+    return [newest + max(1, keep - newer) * interval for newer in range(len(times))]
+
+
+def adopt_database(path: Path) -> Backup:
+    """A database without a manifest, as Litestream restores it, checked from end to end.
+
+    Raises UnavailableError, DamagedError, ConfigError (a newer ragd wrote it).
+    """
+    if not path.exists():
+        raise UnavailableError(f"no database at {path}")
+    if _size_with_log(path) > path.stat().st_size:
+        raise DamagedError(f"{path} has a write-ahead log", hint="close whatever has it open, or name a restored copy")
+    return Backup(path, _describe(path, datetime.fromtimestamp(path.stat().st_mtime, UTC), 1))
+
+
 def open_backup(path: Path) -> Backup:
     """The backup in a file. Raises UnavailableError if there is none, DamagedError if it is not what it was."""
     if not path.exists():
@@ -235,8 +264,10 @@ def refuse_sound(database: Path) -> None:
 def put_back(backup: Backup, database: Path, index_dir: Path) -> Path | None:
     """Put a verified backup in the database's place; returns where the old one went, None if there was none.
 
-    Nobody else may have the database open. Killed at any moment it leaves the old database or the new one there.
+    What members were promised since the backup (ragd/store/promises.py) is kept in it before it is put there. Nobody
+    else may have the database open. Killed at any moment it leaves the old database or the new one there.
     """
+    promises = read_promises(database.with_name(PROMISES))
     partial = database.with_name(database.name + ".restoring")
     for leftover in _family(partial):
         leftover.unlink(missing_ok=True)
@@ -244,6 +275,8 @@ def put_back(backup: Backup, database: Path, index_dir: Path) -> Path | None:
     try:
         shutil.copyfile(backup.path, partial)
         partial.chmod(0o600)
+        distrust_copy(partial)
+        keep_promises(partial, promises)
         distrust_copy(partial)
         _sync(partial)
         aside = _set_aside(database)

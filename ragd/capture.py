@@ -19,6 +19,7 @@ import aiohttp
 import discord
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from ragd.answering import Answerer
 from ragd.applied import record_settings
 from ragd.bot.alerts import deliver_alerts
 from ragd.bot.audit import Auditor
@@ -29,6 +30,7 @@ from ragd.bot.endpoints import LONGEST_RECONNECT_SECONDS, use_endpoints
 from ragd.bot.guard import GatewayGuard
 from ragd.bot.inspection import Means
 from ragd.bot.journal import Journal
+from ragd.bot.reach_server import ReachServer
 from ragd.bot.reconcile import Reconciler
 from ragd.bot.requests import TokenRefusedError, in_background
 from ragd.bot.scope import CaptureScope
@@ -87,6 +89,8 @@ class Capture:
         self._guard = GatewayGuard(self._client, settings.deaf_seconds)
         means = Means(self._client, self._journal, self._backfill, self.in_store, random.SystemRandom())
         self._auditor = Auditor(means)
+        self._reach = ReachServer(settings.capture_socket, self._client, self.in_store)
+        self._answerer = Answerer(settings, self.in_store)
         self._pulse = Pulse(settings, "capture", self.counters)
         self._store: Store | None = None
         self._ingest: Ingest | None = None
@@ -98,6 +102,7 @@ class Capture:
         await self._in_thread(self._open_store)
         asyncio.get_running_loop().add_signal_handler(RELOAD_SIGNAL, self._reload_wanted.set)
         await add_commands(self._client, self)
+        await self._reach.start()
         gateway = asyncio.create_task(self._connect(), name="gateway")
         helpers = [
             asyncio.create_task(in_background(self._backfill.run()), name="backfill"),
@@ -165,6 +170,7 @@ class Capture:
             "spooled": self._journal.spooled,
             **self._client.gateway_counters(),
             **self._guard.counters(),
+            **self._answerer.counters(),
         }
 
     # What commands need (ragd/bot/commands/host.py)
@@ -172,6 +178,10 @@ class Capture:
     @property
     def settings(self) -> Settings:
         return self._settings
+
+    @property
+    def answerer(self) -> Answerer:
+        return self._answerer
 
     def resync(self) -> None:
         self._backfill.resync()
@@ -211,7 +221,11 @@ class Capture:
         # FULL: an event counts as captured only when a power cut cannot take it back.
         settings = self._settings
         self._store = Store.open(settings.database_path, durability="FULL", busy_seconds=settings.busy_seconds)
-        self._ingest = self._store.ingest(index_bots=settings.index_bots, command_prefix=settings.command_prefix)
+        self._ingest = self._store.ingest(
+            index_bots=settings.index_bots,
+            command_prefix=settings.command_prefix,
+            deleted_kept_days=settings.deleted_retention_days,
+        )
 
     def _opened(self) -> Store:
         assert self._store is not None, "the store is opened before any task starts"
@@ -273,6 +287,7 @@ class Capture:
     # The end
 
     async def _shut_down(self, tasks: list[asyncio.Task[None]]) -> None:
+        await self._reach.stop()
         await close_quietly(self._client, CLOSE_SECONDS)
         for task in tasks:
             task.cancel()

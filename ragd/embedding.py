@@ -35,6 +35,9 @@ POOLINGS = ("mean", "cls", "none")
 SENTENCE_OUTPUTS = ("embedding", "embeddings", "sentence_embedding")
 PROBE_TOKENS = 512
 """The most that is tried at start: attention over the 8,192 tokens some models read would take gigabytes."""
+TEXT_FORM = 1
+"""How `embed` puts a text before the tokenizer: the passage prefix, then the text as it stands. Raise it when that
+changes: it is part of the identity, for the hash of a text, under which its vector is kept, does not know of it."""
 RESTORE = "install ragd again, or restore the folder of RAGD_MODEL_DIR"
 BATCH_TOKENS = 256
 """Padding included. Measured on real messages of 44 tokens a text, one thread: alone 74 texts/s, 128 86, 256 87,
@@ -62,11 +65,14 @@ class Identity:
     dimension: int
     pooling: str
     max_tokens: int
+    text_form: int = TEXT_FORM
 
     @property
     def key(self) -> str:
         """A short string, the same on every machine: name, dimension and 16 hex digits over all fields."""
         fields = f"{self.name}\0{self.sha256}\0{self.dimension}\0{self.pooling}\0{self.max_tokens}"
+        # the first form came before forms were counted, and its vectors are good
+        fields += f"\0{self.text_form}" if self.text_form > 1 else ""
         return f"{self.name}-{self.dimension}-{hashlib.sha256(fields.encode()).hexdigest()[:16]}"
 
 
@@ -77,6 +83,8 @@ class ModelFolder:
     path: Path
     name: str
     sha256: str
+    limits: str
+    """What decides how much text it reads: two models with the same limits take the same chunks."""
     pooling: str
     """`none`: the graph's output is pooled already and nothing more is known."""
     max_tokens: int
@@ -91,7 +99,7 @@ class Embedder:
         """Use `open`, which reads the folder."""
         self._folder = folder
         self._threads = threads
-        self._tokenizer = _load_tokenizer(folder.path / TOKENIZER)
+        self._tokenizer = load_tokenizer(folder.path / TOKENIZER)
         self._graph = _Graph(folder.path / GRAPH, folder.pooling)
         dimension = self._probe()
         self.identity = Identity(folder.name, folder.sha256, dimension, folder.pooling, folder.max_tokens)
@@ -117,6 +125,11 @@ class Embedder:
     def max_tokens(self) -> int:
         """How many tokens the model reads, special tokens included."""
         return self.identity.max_tokens
+
+    @property
+    def limits(self) -> str:
+        """What decides `count_tokens` and `max_tokens`: the same for models that take the same chunks."""
+        return self._folder.limits
 
     def count_tokens(self, text: str) -> int:
         """Tokens that `embed` would read for `text`: special tokens and the model's prefix included, nothing cut."""
@@ -228,7 +241,8 @@ def _open_session(path: Path) -> Any:
         raise DamagedError(f"{path}: onnxruntime cannot load it: {error}") from error
 
 
-def _load_tokenizer(path: Path) -> Tokenizer:
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a file, without cutting and padding. Raises DamagedError."""
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises nothing more precise
@@ -283,13 +297,15 @@ def read_folder(path: Path) -> ModelFolder:
     manifest = _read_json(path / MANIFEST)
     sums = _verified_sums(path, manifest.get("files", {}))
     query, passage = _prefixes(path, manifest)
+    pooling, max_tokens = _pooling(path, manifest), _max_tokens(path, manifest)
     content = manifest.get("fingerprint") or "".join(sums.values())
     return ModelFolder(
         path=path,
         name=str(manifest.get("name", path.resolve().name)),
         sha256=hashlib.sha256(f"{content}\0{query}\0{passage}".encode()).hexdigest(),
-        pooling=_pooling(path, manifest),
-        max_tokens=_max_tokens(path, manifest),
+        limits=f"{max_tokens} {hashlib.sha256(f'{sums[TOKENIZER]}{passage}'.encode()).hexdigest()[:16]}",
+        pooling=pooling,
+        max_tokens=max_tokens,
         query_prefix=query,
         passage_prefix=passage,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import socketserver
@@ -31,10 +32,12 @@ class Document:
     status: int
     content_type: str
     body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
 
 
-Answer = Callable[[str, str], Document | None]
-"""From path and Accept header to a document, None for a path there is none for. Called in any thread."""
+Answer = Callable[[str, str, str], Document | None]
+"""From path and the headers Accept and Authorization to a document, None for a path there is none for. Called in any
+thread."""
 
 
 class Httpd:
@@ -78,13 +81,23 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        # the socket's own timeout begins anew with each byte
+        deadline = threading.Timer(REQUEST_SECONDS, _hang_up, (request,))
+        deadline.daemon = True
+        deadline.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            deadline.cancel()
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         _log.debug("a request was not answered", exc_info=True)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -99,7 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(with_body=False)
 
     def _send(self, *, with_body: bool) -> None:
-        document = self.server.answer(self.path.partition("?")[0], self.headers.get("Accept", ""))
+        asked = (self.headers.get(name, "") for name in ("Accept", "Authorization"))
+        document = self.server.answer(self.path.partition("?")[0], *asked)
         if document is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
@@ -107,6 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", document.content_type)
         self.send_header("Content-Length", str(len(document.body)))
         self.send_header("Cache-Control", "no-store")
+        for name, value in document.headers:
+            self.send_header(name, value)
         self.end_headers()
         if with_body:
             self.wfile.write(document.body)

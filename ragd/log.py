@@ -79,7 +79,8 @@ def configure_logging(process: str, settings: Settings) -> None:
     # and message text must never reach a log.
     logging.getLogger("ragd").setLevel(settings.log_level)
     root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[settings.log_level]))
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    for chatty in ("aiohttp.access", "httpx2"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("discord.client").addFilter(_brief_reconnect)
 
 

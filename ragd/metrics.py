@@ -18,6 +18,7 @@ import ragd
 from ragd.health import Measurements, Outcome, Verdict, View
 from ragd.health.checks import number
 from ragd.heartbeat import Heartbeat
+from ragd.model_status import change_ratio
 
 _VERDICTS = {Verdict.OK: 0, Verdict.WARN: 1, Verdict.FAIL: 2}
 
@@ -220,6 +221,8 @@ def _search(sample: Sample) -> Iterator[Metric]:
     syncer, searcher = _beat(sample, "syncer"), _beat(sample, "searcher")
     yield from _counter("ragd_chunks_made_total", "Chunks since the syncer began.", number(syncer, "chunks_made"))
     yield from _counter("ragd_texts_embedded_total", "Texts since the syncer began.", number(syncer, "embedded"))
+    text = "Part of the chunks that the model to come has embedded; only while the model changes."
+    yield from _gauge("ragd_model_change_ratio", text, change_ratio(syncer.counters) if syncer else None)
     queries, seconds = number(searcher, "queries"), number(searcher, "query_seconds")
     if queries is not None and seconds is not None:
         text = "Queries and the time they took, since the searcher began."

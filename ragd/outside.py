@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import ipaddress
 import json
 import logging
 import time
@@ -19,6 +21,13 @@ RETRY_SECONDS = 30.0
 """Until a port that could not be had is tried again."""
 
 JSON = "application/json"
+
+_READY = b'{"ready": true, "reasons": []}\n'
+_NOT_READY = b'{"ready": false, "reasons": ["see `ragdctl health`"]}\n'
+"""For who is not to know why."""
+
+_WHO_ARE_YOU = Document(401, "text/plain", b"the bearer token is wanted\n", (("WWW-Authenticate", "Bearer"),))
+_NOBODY = Document(403, "text/plain", b"for nobody beyond loopback while RAGD_HTTP_TOKEN is not set\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,8 @@ class Outside:
     def __init__(self, settings: Settings, alive_seconds: float) -> None:
         """`alive_seconds`: a whole pass that long ago still counts as recent."""
         self._host, self._port = settings.http_host, settings.http_port
+        self._token = settings.http_token.get_secret_value() if settings.http_token else ""
+        self._guarded = bool(self._token) or not is_loopback(self._host)
         self._alive_seconds = alive_seconds
         self._report: Report | None = None
         self._server: Httpd | None = None
@@ -70,6 +81,8 @@ class Outside:
             return
         self.problem = ""
         _log.info("serving /healthz, /readyz and /metrics on %s:%d", self._host, self._server.port)
+        if self._guarded and not self._token:
+            _log.warning("beyond loopback and without RAGD_HTTP_TOKEN there are no /metrics, and no reasons at /readyz")
 
     def publish(self, report: Report) -> None:
         self._report = report
@@ -78,26 +91,36 @@ class Outside:
         if self._server is not None:
             self._server.close()
 
-    def answer(self, path: str, accept: str) -> Document | None:
-        """For the server's threads."""
+    def answer(self, path: str, accept: str = "", authorization: str = "") -> Document | None:
+        """For the server's threads. A platform's probe can send no token, so all may know whether we live and work."""
         report = self._report
+        trusted = not self._guarded or self._knows_token(authorization)
         match path:
             case "/healthz":
                 return self._healthz(report)
             case "/readyz":
-                return self._readyz(report)
+                return self._readyz(report, in_detail=trusted)
+            case "/metrics" if not trusted:
+                return _WHO_ARE_YOU if self._token else _NOBODY
             case "/metrics" if report is not None:
                 body, content_type = render(report.sample, accept)
                 return Document(200, content_type, body)
         return None
 
+    def _knows_token(self, authorization: str) -> bool:
+        scheme, _, token = authorization.partition(" ")
+        known = hmac.compare_digest(token.strip().encode(errors="replace"), self._token.encode())
+        return bool(self._token) and scheme.lower() == "bearer" and known
+
     def _healthz(self, report: Report | None) -> Document:
         problem = self._stale(report)
         return Document(503, "text/plain", f"{problem}\n".encode()) if problem else Document(200, "text/plain", b"ok\n")
 
-    def _readyz(self, report: Report | None) -> Document:
+    def _readyz(self, report: Report | None, *, in_detail: bool) -> Document:
         stale = self._stale(report)
         reasons = [*([stale] if stale else []), *(report.reasons if report else ())]
+        if not in_detail:
+            return Document(503, JSON, _NOT_READY) if reasons else Document(200, JSON, _READY)
         document = {
             "ready": not reasons,
             "state": "degraded" if stale or report is None else report.state,
@@ -111,6 +134,14 @@ class Outside:
             return "the watchdog has not made a pass yet"
         age = time.monotonic() - report.whole_at
         return f"the last whole pass of the watchdog was {age:.0f} s ago" if age > self._alive_seconds else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there; a name other than localhost may mean anything."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _shown(outcome: Outcome) -> dict[str, object]:

@@ -6,9 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from ragd.answers import SearchResult
+from ragd.answers import PassageLine, SearchResult
 from ragd.asked import Wanted, parse
-from ragd.embedding import Embedder, Vectors
+from ragd.embedders import TextEmbedder
+from ragd.embedding import Vectors
+from ragd.errors import UnavailableError
 from ragd.fusion import Candidate, Fusion, best_message
 from ragd.index import VectorIndex
 from ragd.snowflake import from_unix_seconds, read_snowflake, to_unix_seconds
@@ -82,7 +84,7 @@ class Search:
     Without an embedder, or with indexes that are not built yet, words alone answer, and the findings say so.
     """
 
-    def __init__(self, store: Store, embedder: Embedder | None, indexes: Mapping[str, VectorIndex]) -> None:
+    def __init__(self, store: Store, embedder: TextEmbedder | None, indexes: Mapping[str, VectorIndex]) -> None:
         self._store = store
         self._vectors = store.vectors
         self._lookup = store.lookup
@@ -103,11 +105,24 @@ class Search:
             return Findings([], str(error), asked.remarks, Filter(query.channel_ids), 0)
         terms = self._terms(asked, wanted.without_wishes())
         limit = max(1, min(query.limit, MAX_LIMIT))
+        vector, limits = self._meaning(asked)
         allowed = self._allowed(wanted)
-        results = self._results(asked, terms, wanted, limit, allowed)
-        why = "" if results else self._why(asked, terms, wanted)
+        results = self._results(vector, terms, wanted, limit, allowed)
+        why = "" if results else self._why(vector, terms, wanted)
         passages = None if wanted.is_empty else sum(len(ids) for ids in allowed.values() if ids is not None)
-        return Findings(results, why, [*asked.remarks, *self._limits()], wanted, passages)
+        return Findings(results, why, [*asked.remarks, *limits], wanted, passages)
+
+    def _meaning(self, asked: Wanted) -> tuple[Vectors | None, list[str]]:
+        """The question's vector, if there is one, and what this answer could not look into."""
+        said = ["older messages are still being indexed by words"] if self._lookup.to_fill() else []
+        if self._embedder is None:
+            return None, ["only words were searched: the model is not loaded", *said]
+        if not asked.text:
+            return None, said
+        try:
+            return self._embedder.embed_query(asked.text), said
+        except UnavailableError as error:
+            return None, [f"only words were searched: {error}", *said]
 
     def canaries(self, words: str) -> list[int]:
         """Message ids of the canaries near these words: the way of every query, to what no other query is shown."""
@@ -166,13 +181,12 @@ class Search:
 
     def _results(
         self,
-        asked: Wanted,
+        vector: Vectors | None,
         terms: Sequence[Term],
         wanted: Filter,
         limit: int,
         allowed: Mapping[str, list[int] | None],
     ) -> list[SearchResult]:
-        vector = self._embedder.embed_query(asked.text) if self._embedder is not None and asked.text else None
         deep = max(WORD_HITS, 2 * limit)
         hits = self._lookup.ranked(terms, wanted, deep) if terms else self._lookup.newest(wanted, deep)
         fetch = max(CHUNKS, limit * _OVERFETCH)
@@ -270,23 +284,14 @@ class Search:
 
     # Reasons
 
-    def _limits(self) -> list[str]:
-        """What this answer could not look into."""
-        said = []
-        if self._embedder is None:
-            said.append("only words were searched: the model is not loaded")
-        if self._lookup.to_fill():
-            said.append("older messages are still being indexed by words")
-        return said
-
-    def _why(self, asked: Wanted, terms: Sequence[Term], wanted: Filter) -> str:
+    def _why(self, vector: Vectors | None, terms: Sequence[Term], wanted: Filter) -> str:
         """Why nothing was found, out of what the asker may read and nothing else."""
         reach = wanted.without_wishes()
         if not self._lookup.passing(reach, 1):
             return "nothing is stored of the channels that were searched"
         if not self._lookup.passing(wanted.without_words(), 1):
             return "no message passes the filters"
-        if wanted.is_wish and (outside := self._results(asked, terms, reach, MAX_LIMIT, self._allowed(reach))):
+        if wanted.is_wish and (outside := self._results(vector, terms, reach, MAX_LIMIT, self._allowed(reach))):
             many = f"{len(outside)}{' or more' if len(outside) == MAX_LIMIT else ''}"
             return f"the filters leave out {many} {'passage' if len(outside) == 1 else 'passages'}"
         missing = [term.text for term in terms if not self._lookup.ranked([term], reach, 1)]
@@ -342,6 +347,10 @@ def _result(candidate: Candidate, passage: Passage, best_id: int, before: list[s
         before=before,
         after=after,
         found_by="+".join(way for way, found in found_by.items() if found),
+        lines=[
+            PassageLine(str(message.id), message.author_name, searchable_text(message.content, message.extra))
+            for message in passage.messages
+        ],
     )
 
 

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ragd.answers import SearchAnswer, SearchRequest, SearchResult
+from ragd.answers import PassageLine, SearchAnswer, SearchRequest, SearchResult
 from ragd.errors import RagdError, UnavailableError
+from ragd.unix_http import UnixConnection
 
 ANSWER_SECONDS = 15.0
 """A query takes milliseconds; one that meets an index being compacted may wait a few seconds."""
 
 _STATUS_HINT = "see `ragdctl status`"
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP to a UNIX socket."""
-
-    def __init__(self, path: Path, timeout_seconds: float) -> None:
-        super().__init__("localhost", timeout=timeout_seconds)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def ask_searcher(path: Path, request: SearchRequest, timeout_seconds: float = ANSWER_SECONDS) -> SearchAnswer:
@@ -41,22 +28,35 @@ def ask_searcher(path: Path, request: SearchRequest, timeout_seconds: float = AN
 
 
 def write_request(request: SearchRequest) -> bytes:
-    """The body of a POST to `/search`."""
-    return json.dumps(asdict(request)).encode()
+    """The body of a POST to `/search`. Half characters, which no JSON may hold, become question marks."""
+    return json.dumps(asdict(request), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def read_answer(status: int, body: bytes) -> SearchAnswer:
     """What the searcher's HTTP answer says. Raises as ask_searcher does."""
+    document = _read_document(status, body)
+    try:
+        return _parse(document)
+    except (ValueError, TypeError, LookupError) as error:
+        raise _senseless(status, error) from None
+
+
+def _read_document(status: int, body: bytes) -> Any:
+    """The JSON of an answer that is no error; raises as ask_searcher does for one that is."""
     try:
         document = json.loads(body)
         if status == http.client.OK:
-            return _parse(document)
+            return document
         message = str(document["error"])
     except (ValueError, TypeError, LookupError) as error:
-        raise RagdError(f"the searcher's answer makes no sense (HTTP status {status}): {error!r}") from None
+        raise _senseless(status, error) from None
     if status >= http.client.INTERNAL_SERVER_ERROR:
         raise UnavailableError(f"the searcher cannot answer: {message}", hint=_STATUS_HINT)
     raise RagdError(message)
+
+
+def _senseless(status: int, error: Exception) -> RagdError:
+    return RagdError(f"the searcher's answer makes no sense (HTTP status {status}): {error!r}")
 
 
 def ask_for_canaries(path: Path, words: str, timeout_seconds: float) -> list[int]:
@@ -71,8 +71,23 @@ def ask_for_canaries(path: Path, words: str, timeout_seconds: float) -> list[int
         raise RagdError(f"the searcher's answer makes no sense (HTTP status {status}): {error!r}") from None
 
 
+def ask_about_indexes(
+    path: Path, action: str, strategy: str | None = None, timeout_seconds: float = ANSWER_SECONDS
+) -> list[dict[str, Any]]:
+    """How each index of the searcher is (ragd/indexes.py); actions `check` and `rebuild` do as they say first.
+
+    Raises UnavailableError if it does not answer in time or cannot now, RagdError with its word if it refuses.
+    """
+    status, body = _post(path, json.dumps({"action": action, "strategy": strategy}).encode(), timeout_seconds, "/index")
+    document = _read_document(status, body)
+    try:
+        return [dict(index) for index in document["indexes"]]
+    except (ValueError, TypeError, LookupError) as error:
+        raise _senseless(status, error) from None
+
+
 def _post(path: Path, body: bytes, timeout_seconds: float, route: str = "/search") -> tuple[int, bytes]:
-    connection = _UnixConnection(path, timeout_seconds)
+    connection = UnixConnection(path, timeout_seconds)
     try:
         connection.request("POST", route, body, {"Content-Type": "application/json"})
         response = connection.getresponse()
@@ -112,9 +127,14 @@ def _result(raw: Mapping[str, Any]) -> SearchResult:
         message_ids=_texts(raw["message_ids"]),
         before=_texts(raw.get("before")),
         after=_texts(raw.get("after")),
+        lines=[_line(line) for line in raw.get("lines") or ()],
         **{name: str(raw[name]) for name in _TEXTS},
         **{name: str(raw.get(name, "")) for name in _LATER_TEXTS},
     )
+
+
+def _line(raw: Mapping[str, Any]) -> PassageLine:
+    return PassageLine(str(raw["message_id"]), str(raw["author"]), str(raw["text"]))
 
 
 def _texts(values: Iterable[object] | None) -> list[str]:

@@ -1,5 +1,8 @@
 """searcher: holds the vector indexes, follows new vectors from SQLite, answers queries on a UNIX socket.
 
+Without files of an index it reads every vector from SQLite first, some ten thousand a second; a query that comes
+meanwhile waits for that. From then on answers are exact, while a graph, if there are many, is made in small steps.
+
 One thread owns the indexes, the store's connection and the model, because hnswlib must not add and search at once;
 the event loop only speaks HTTP. The working loop sends the thread one short step after another and beats after each,
 so a thread that hangs shows in the heartbeat.
@@ -8,27 +11,29 @@ so a thread that hangs shows in the heartbeat.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import orjson
 from aiohttp import web
 
 from ragd.access import socket_mode
+from ragd.admission import admission
 from ragd.answers import SearchAnswer
 from ragd.config import Settings
-from ragd.embedding import Embedder
-from ragd.errors import CannotCreateError, DamagedError, RagdError, TransientError
+from ragd.embedders import TextEmbedder
+from ragd.errors import CannotCreateError, RagdError, TransientError
+from ragd.follower import Follower
 from ragd.heartbeat import Counter
-from ragd.index import StaleSnapshotError, VectorIndex, set_aside
+from ragd.indexes import IndexRequest, read_index_request, require_owner
 from ragd.search import LAST_ID, MAX_LIMIT, Findings, Query, Search, id_at, restrict
+from ragd.serving import Serving
 from ragd.snowflake import read_snowflake, to_unix_seconds
 from ragd.store import Store
 from ragd.store.vectors import VectorStore
@@ -39,24 +44,12 @@ _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 IDLE_SECONDS = 0.1
-CHANGES_A_STEP = 1_000
-FOLDS_A_STEP = 50
-"""Vectors moved into the graph a step: some 40 ms, which is what a query may wait for."""
-
-COMPACTION_SECONDS = 24 * 3600.0
-"""Longest that a removed vector stays in the graph and so in its file."""
-
-SNAPSHOT_SECONDS = 300.0
-SNAPSHOT_WORTH = 100
-"""Fewer changes wait for an hour: following them again takes milliseconds, and the canary alone makes a few each time
-that health is checked, for which an idle server should not write its whole index."""
-
-SNAPSHOT_LATEST_SECONDS = 3600.0
-SNAPSHOT_AT_ONCE = 5_000
-"""Changes after which a snapshot does not wait for its time: following them again would take seconds at a restart."""
 
 FOLLOW_SECONDS = 0.5
 """Longest that a query waits for the index to come up to date."""
+
+FILL_SECONDS = 2.0
+"""Longest that a query waits for an index that is being read from SQLite. Then it is answered by words, and said so."""
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Room for an allow-list of 200,000 channels: every thread that was ever open is one."""
@@ -64,116 +57,23 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 MAX_QUERY_CHARACTERS = 4_000
 
 
-class Follower:
-    """One strategy's index, kept in step with the store. Belongs to the index thread."""
-
-    def __init__(self, directory: Path, strategy: str, embedder: Embedder, store: VectorStore) -> None:
-        self._directory = directory / strategy
-        self._strategy = strategy
-        self._model_key = embedder.identity.key
-        self._dimension = embedder.dimension
-        self._store = store
-        self._model_id: int | None = None
-        make_directory(self._directory)
-        self.index, self.position = self._load()
-        self._saved_position = self.position
-        self._snapshot_due = time.monotonic() + SNAPSHOT_SECONDS
-        self._compaction_due = time.monotonic() + COMPACTION_SECONDS
-
-    def _load(self) -> tuple[VectorIndex, int]:
-        """The snapshot, or an empty index that begins at change 0, which is how an index is rebuilt."""
-        empty = VectorIndex(self._dimension), 0
-        if aside := set_aside(self._directory):
-            _log.error("%s: damaged index files set aside in %s", self._strategy, aside)
-        try:
-            index, position = VectorIndex.load(
-                self._directory, model_key=self._model_key, dimension=self._dimension, strategy=self._strategy
-            )
-        except (StaleSnapshotError, DamagedError) as error:
-            _log.info("%s: building the index from the database: %s", self._strategy, error)
-            return empty
-        if position < self._store.oldest_followable() or position > self._store.last_change():
-            _log.warning("%s: the index snapshot does not fit the database, rebuilding", self._strategy)
-            return empty
-        _log.info("%s: index snapshot with %d vectors at change %d", self._strategy, len(index), position)
-        return index, position
-
-    def step(self, now: float) -> bool:
-        """Follow some changes, move some vectors; True if there is more to do."""
-        followed = self._follow()
-        if not followed and self._compaction_is_due(now):
-            self._compaction_due = now + COMPACTION_SECONDS
-            self.index.compact()
-        more = self.index.fold(FOLDS_A_STEP)
-        if not followed and not more:
-            self._snapshot_if_due(now)
-        return followed or more
-
-    def _compaction_is_due(self, now: float) -> bool:
-        return self.index.needs_compaction or (now >= self._compaction_due and self.index.stats().deleted > 0)
-
-    @property
-    def behind(self) -> int:
-        """Chunk changes not followed yet."""
-        return max(0, self._store.last_change() - self.position)
-
-    def _follow(self) -> bool:
-        if self._store.last_change() <= self.position:
-            return False
-        if self._model_id is None:
-            self._model_id = self._store.model_id(self._model_key)
-        if self._model_id is None:
-            return False  # the syncer has not met this model yet: there is no vector of it
-        changes = self._store.changes(self._strategy, self._model_id, self.position, CHANGES_A_STEP)
-        if changes.added:
-            labels = [chunk_id for chunk_id, _ in changes.added]
-            vectors = np.frombuffer(b"".join(data for _, data in changes.added), "<f4")
-            self.index.add(labels, vectors.reshape(len(labels), self._dimension))
-        self.index.remove(changes.removed)
-        self.position = changes.position
-        return changes.more
-
-    def _snapshot_if_due(self, now: float) -> None:
-        changed = self.position - self._saved_position
-        if self._snapshot_is_worth_it(now, changed):
-            self.snapshot()
-
-    def _snapshot_is_worth_it(self, now: float, changed: int) -> bool:
-        late = now - self._snapshot_due
-        return (
-            changed >= SNAPSHOT_AT_ONCE
-            or (changed >= SNAPSHOT_WORTH and late >= 0)
-            or (changed > 0 and late >= SNAPSHOT_LATEST_SECONDS - SNAPSHOT_SECONDS)
-        )
-
-    def snapshot(self) -> None:
-        """Write the index to disk. A disk that will not take it is logged: the database has everything."""
-        self._snapshot_due = time.monotonic() + SNAPSHOT_SECONDS
-        if self.position == self._saved_position:
-            return
-        try:
-            generation = self.index.save(
-                self._directory, position=self.position, model_key=self._model_key, strategy=self._strategy
-            )
-        except TransientError as error:
-            _log.warning("%s: index snapshot failed: %s", self._strategy, error)
-            return
-        self._saved_position = self.position
-        _log.info("%s: index snapshot %d with %d vectors", self._strategy, generation, len(self.index))
-
-
 class Searcher:
-    """The process: the followers, the search over them, and the HTTP server."""
+    """The process: what answers, and the HTTP server."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, **index_settings: int) -> None:
         self._settings = settings
+        self._index_settings = index_settings
         self._thread = ThreadPoolExecutor(1, "index")
         self._pulse = Pulse(settings, "searcher", self._counters)
-        self._followers: dict[str, Follower] = {}
+        self._serving: Serving | None = None
+        self._opened = contextlib.ExitStack()
+        self._filled = asyncio.Event()
+        self._stopping = False
         self._queries = 0
         self._query_seconds = 0.0
         self._behind = 0
-        self._caught_up = False
+        self._building = 0
+        self._filling = ""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
@@ -181,18 +81,29 @@ class Searcher:
         await self._in_thread(self._open_store)
         runner = await self._listen()
         try:
-            await self._in_thread(self._open_indexes)
-            await self._catch_up(stop)
-            self._pulse.enter("running")
+            await self._open_patiently(stop)
             while not stop.is_set():
                 if not await self._step():
                     await wait_for_stop(stop, IDLE_SECONDS)
             self._pulse.enter("stopping")
         finally:
+            self._stopping = True
+            self._filled.set()
             await runner.cleanup()
             self._settings.search_socket.unlink(missing_ok=True)
-            await self._in_thread(self._close)
+            await self._in_thread(self._opened.close)
             self._thread.shutdown(wait=False)
+
+    async def _open_patiently(self, stop: asyncio.Event) -> None:
+        """Open the indexes as soon as there is a model to ask; words answer until then."""
+        while not stop.is_set():
+            try:
+                await self._in_thread(self._open_indexes)
+            except TransientError as error:
+                self._pulse.enter("degraded", str(error))
+                await wait_for_stop(stop, self._settings.heartbeat_seconds)
+            else:
+                return
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -202,27 +113,37 @@ class Searcher:
     def _open_store(self) -> None:
         """Enough to answer by words."""
         self._store = Store.open(self._settings.database_path, busy_seconds=self._settings.busy_seconds)
-        self._search = Search(self._store, None, {})
+        self._opened.callback(self._store.close)
+        self._words = Search(self._store, None, {})
 
     def _open_indexes(self) -> None:
-        embedder = Embedder.open(self._settings.model_dir, threads=1)
-        self._followers = {
-            strategy: Follower(self._settings.index_dir, strategy, embedder, self._store.vectors)
-            for strategy in self._settings.auto_sync_strategies
-        }
-        indexes = {strategy: follower.index for strategy, follower in self._followers.items()}
-        self._search = Search(self._store, embedder, indexes)
+        serving = Serving(self._settings, self._store, self._follower)
+        self._opened.callback(serving.close)
+        self._serving = serving
+
+    def _follower(self, strategy: str, embedder: TextEmbedder, load: bool) -> Follower:
+        return Follower(
+            self._settings.index_dir, strategy, embedder, self._store.vectors, load=load, **self._index_settings
+        )
+
+    @property
+    def _followers(self) -> Mapping[str, Follower]:
+        """Of the model that answers; none while there is none."""
+        return self._serving.engine.followers if self._serving else {}
+
+    @property
+    def _served(self) -> Serving:
+        if self._serving is None:
+            raise TransientError("the searcher is starting")
+        return self._serving
 
     def _work(self) -> bool:
-        now = time.monotonic()
-        more = [follower.step(now) for follower in self._followers.values()]
-        self._behind = max((follower.behind for follower in self._followers.values()), default=0)
-        return any(more)
-
-    def _close(self) -> None:
-        for follower in self._followers.values():
-            follower.snapshot()
-        self._store.close()
+        more = self._served.step(time.monotonic())
+        states = [follower.describe() for follower in self._followers.values()]
+        self._behind = max((state.behind for state in states), default=0)
+        self._building = sum(state.stats.waiting for state in states)
+        self._filling = "; ".join(state.progress() for state in states if state.expected is not None)
+        return more
 
     # The working loop
 
@@ -232,36 +153,38 @@ class Searcher:
         except TransientError as error:
             self._pulse.enter("degraded", str(error))
             return False
-        self._pulse.settle("running")
+        if self._filling:
+            self._filled.clear()
+            self._pulse.detail = self._filling
+        else:
+            self._filled.set()
+            self._pulse.settle("running")
         self._pulse.beat()
         return more
 
-    async def _catch_up(self, stop: asyncio.Event) -> None:
-        """Until then an answer says that the index is being built: it must not pass for one that knows all there is."""
-        while not stop.is_set():
-            more = await self._in_thread(self._work)
-            self._pulse.detail = f"{self._behind} changes to follow" if self._behind else ""
-            self._pulse.beat()
-            if not more:
-                self._caught_up = True
-                return
-
     def _counters(self) -> dict[str, Counter]:
+        engine = self._serving.engine if self._serving else None
         return {
             "backlog": self._behind,
             "done": sum(follower.position for follower in self._followers.values()) + self._queries,
+            "model": engine.embedder.identity.name if engine else None,
+            "model_switch": engine.switch if engine else None,
             "queries": self._queries,
             "query_seconds": round(self._query_seconds, 6),
             **{f"vectors_{name}": len(follower.index) for name, follower in self._followers.items()},
             **{f"position_{name}": follower.position for name, follower in self._followers.items()},
+            "building": self._building,
         }
 
     # HTTP
 
     async def _listen(self) -> web.AppRunner:
-        application = web.Application(client_max_size=MAX_REQUEST_BYTES)
+        application = web.Application(
+            client_max_size=MAX_REQUEST_BYTES, middlewares=[admission(self._settings.search_socket, MAX_REQUEST_BYTES)]
+        )
         application.router.add_post("/search", self._answer)
         application.router.add_post("/canary", self._answer_canary)
+        application.router.add_post("/index", self._answer_about_index)
         runner = web.AppRunner(application, access_log=None, handle_signals=False)
         await runner.setup()
         path = self._settings.search_socket
@@ -278,9 +201,10 @@ class Searcher:
         started = time.perf_counter()
         try:
             asked = orjson.loads(await request.read())
+            await self._wait_until_filled()
             answer = await self._in_thread(lambda: self._find(asked))
         except (RagdError, ValueError, TypeError) as error:
-            return _json({"error": str(error)}, status=503 if isinstance(error, TransientError) else 400)
+            return _refuse(error)
         took_seconds = time.perf_counter() - started
         self._queries += 1
         self._query_seconds += took_seconds
@@ -290,26 +214,64 @@ class Searcher:
         """For the watchdog: which canaries (ragd/store/canary.py) a query for these words finds; counts as no query."""
         try:
             words = read_canary(orjson.loads(await request.read()))
+            await self._wait_until_filled()
             found = await self._in_thread(lambda: self._find_canaries(words))
         except (RagdError, ValueError) as error:
-            return _json({"error": str(error)}, status=503 if isinstance(error, TransientError) else 400)
+            return _refuse(error)
         return _json({"found": found})
 
+    async def _answer_about_index(self, request: web.Request) -> web.Response:
+        """For `ragdctl index`: how each index is, with `check` compared with the store, with `rebuild` begun anew."""
+        try:
+            asked = read_index_request(orjson.loads(await request.read()), self._settings.auto_sync_strategies)
+            if asked.action == "rebuild":
+                require_owner(request.get_extra_info("socket"))
+            document = await self._in_thread(lambda: self._tell_of_indexes(asked))
+        except (RagdError, ValueError) as error:
+            return _refuse(error)
+        if asked.action == "rebuild":
+            self._filled.clear()
+        return _json({"indexes": document})
+
+    def _tell_of_indexes(self, asked: IndexRequest) -> list[dict[str, Any]]:
+        followers = [self._served.engine.followers[name] for name in asked.strategies]
+        if asked.action == "rebuild":
+            self._served.require_no_change()
+            for follower in followers:
+                follower.rebuild()
+        differences = [follower.check() if asked.action == "check" else None for follower in followers]
+        return [
+            {**follower.describe().document(), "differences": found and asdict(found)}
+            for follower, found in zip(followers, differences, strict=True)
+        ]
+
+    async def _wait_until_filled(self) -> None:
+        """Not for ever: words answer meanwhile, and what has been read. Raises TransientError."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._filled.wait(), FILL_SECONDS)
+        if self._stopping:
+            raise TransientError("the searcher is stopping")
+
+    def _is_whole(self) -> bool:
+        """Whether the indexes hold all that is stored, but for what has only just been embedded."""
+        return bool(self._followers) and not any(follower.is_filling for follower in self._followers.values())
+
     def _find_canaries(self, words: str) -> list[int]:
-        if not self._caught_up:
-            raise TransientError("the index is being built")
-        self._work()
-        return self._search.canaries(words)
+        self._follow_shortly()
+        if not self._is_whole():
+            raise TransientError("the index is being read from the database")
+        return self._served.engine.search.canaries(words)
 
     def _follow_shortly(self) -> None:
         """So that an answer knows what was embedded before it was asked; further behind, it does not wait for that."""
         until = time.monotonic() + FOLLOW_SECONDS
-        while self._work() and time.monotonic() < until:
+        while self._serving and self._serving.follow() and time.monotonic() < until:
             pass
 
     def _find(self, asked: object) -> SearchAnswer:
         self._follow_shortly()
-        return self._state(self._search.answer(read_query(asked, self._store.vectors)))
+        search = self._serving.engine.search if self._serving else self._words
+        return self._state(search.answer(read_query(asked, self._store.vectors)))
 
     def _vectors(self) -> int:
         return sum(len(follower.index) for follower in self._followers.values())
@@ -319,7 +281,7 @@ class Searcher:
         lookup = self._store.lookup
         newest = lookup.newest_id(found.wanted)
         within = lookup.channels(found.wanted)
-        building = bool(self._followers) and not self._caught_up
+        building = bool(self._followers) and not self._is_whole()
         return SearchAnswer(
             results=found.results,
             indexed=self._vectors() if found.wanted.channel_ids is None else found.passages or 0,
@@ -409,6 +371,12 @@ def _since(asked: dict[str, Any]) -> int | None:
         return id_at(seconds)
     except (ValueError, TypeError, OverflowError):
         raise RagdError("since must be a time in Unix seconds or ISO 8601") from None
+
+
+def _refuse(error: Exception) -> web.Response:
+    """503 where the same request may be answered later, for the fault is ours and not the request's; else 400."""
+    passing = isinstance(error, RagdError) and not error.permanent
+    return _json({"error": str(error)}, status=503 if passing else 400)
 
 
 def _json(document: object, status: int = 200) -> web.Response:

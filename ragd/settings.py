@@ -10,15 +10,19 @@ from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ragd.scope import Scope
-from ragd.settings_files import ENV_FILE, TOKEN_CREDENTIAL, token_credential
+from ragd.settings_files import CREDENTIALS, ENV_FILE, credential
 from ragd.settings_types import (
     MOST_SHARDS,
     STRATEGY_NAMES,
     Ids,
+    Keepings,
     OptionalDsn,
+    OptionalHttpToken,
     OptionalId,
     OptionalPath,
     OptionalSecret,
+    OptionalText,
+    OptionalUrl,
     OptionalUrls,
     Port,
     ShardIds,
@@ -49,7 +53,7 @@ class Settings(BaseSettings):
         None,
         validation_alias="DISCORD_BOT_TOKEN_FILE",
         description="A file with the token, for when it should not stand in the environment. Default under systemd:"
-        f" the credential `{TOKEN_CREDENTIAL}`.",
+        f" the credential `{CREDENTIALS['DISCORD_BOT_TOKEN']}`.",
     )
     command_prefix: str = Field(
         "!",
@@ -156,10 +160,32 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("RAGD_RUNTIME_DIR"),
         description="Sockets and heartbeats. Default: `run` in the data directory.",
     )
+    litestream: bool = Field(
+        False,
+        validation_alias="RAGD_LITESTREAM",
+        description="Whether Litestream replicates the database and so empties the write-ahead log. The syncer leaves"
+        " that to it then, unless the log grows beyond 64 MiB.",
+    )
     model_dir: OptionalPath = Field(
         None,
         validation_alias="RAGD_MODEL_DIR",
         description="Folder of another ONNX sentence model (model.onnx, tokenizer.json). Default: the bundled one.",
+    )
+    embedding_model: OptionalText = Field(
+        None,
+        validation_alias="RAGD_EMBEDDING_MODEL",
+        description="A model to be asked for at `RAGD_EMBEDDING_URL` instead of one that runs here. Every message that"
+        " is searched goes there. Needs `pip install 'ragd[openai]'`.",
+    )
+    embedding_url: OptionalUrl = Field(
+        None,
+        validation_alias="RAGD_EMBEDDING_URL",
+        description="Base URL of an endpoint that speaks OpenAI's embeddings, as in https://api.openai.com/v1.",
+    )
+    embedding_api_key: OptionalSecret = Field(
+        None,
+        validation_alias="RAGD_EMBEDDING_API_KEY",
+        description="Its key, if it wants one. A secret.",
     )
     embed_threads: int = Field(
         2,
@@ -200,6 +226,102 @@ class Settings(BaseSettings):
         False,
         validation_alias="RAGD_INDEX_BOTS",
         description="Whether messages of other bots and of webhooks take part in search; ragd's own never do.",
+    )
+    retention_days: Keepings = Field(
+        (),
+        validation_alias="RAGD_RETENTION_DAYS",
+        description="How many days messages are kept, and then erased; 0 or nothing: for ever. `365,123456789=30` keeps"
+        " a year, of the channel, thread, category or guild 123456789 a month; the most specific counts.",
+    )
+    deleted_retention_days: float = Field(
+        0.0,
+        ge=0,
+        le=365,
+        validation_alias="RAGD_DELETED_RETENTION_DAYS",
+        description="How many days the text of a message stays in the database after it was deleted on Discord, found"
+        " by nobody; 0: it is erased at once.",
+    )
+    search_per_minute: int = Field(
+        15,
+        ge=1,
+        le=600,
+        validation_alias="RAGD_SEARCH_PER_MINUTE",
+        description="How often a member may `/search` in a minute; all of them may be used at once.",
+    )
+    search_guild_per_minute: int = Field(
+        120,
+        ge=1,
+        le=6000,
+        validation_alias="RAGD_SEARCH_GUILD_PER_MINUTE",
+        description="How often all members of a server together may.",
+    )
+    ask_per_minute: int = Field(
+        5,
+        ge=1,
+        le=600,
+        validation_alias="RAGD_ASK_PER_MINUTE",
+        description="How often a member may `/ask` in a minute.",
+    )
+    ask_guild_per_minute: int = Field(
+        30,
+        ge=1,
+        le=6000,
+        validation_alias="RAGD_ASK_GUILD_PER_MINUTE",
+        description="How often all members of a server together may.",
+    )
+    llm_url: OptionalUrl = Field(
+        None,
+        validation_alias="RAGD_LLM_URL",
+        description="Base URL of an OpenAI-compatible endpoint (Ollama, vLLM, OpenAI, ...) that writes the answers of"
+        " `/ask`, as in `http://127.0.0.1:11434/v1`; the question and the passages found for it are sent there. Needs"
+        " `pip install 'ragd[openai]'`. Without one the answer is made of quotes.",
+    )
+    llm_model: str = Field(
+        "",
+        max_length=200,
+        validation_alias="RAGD_LLM_MODEL",
+        description="The model's name there, which it needs.",
+    )
+    llm_api_key: OptionalSecret = Field(
+        None, validation_alias="RAGD_LLM_API_KEY", description="The endpoint's key, if it wants one. A secret."
+    )
+    llm_api_key_file: OptionalPath = Field(
+        None,
+        validation_alias="RAGD_LLM_API_KEY_FILE",
+        description="A file with the key, for when it should not stand in the environment. Default under systemd: the"
+        f" credential `{CREDENTIALS['RAGD_LLM_API_KEY']}`.",
+    )
+    llm_timeout_seconds: float = Field(
+        30.0,
+        ge=1,
+        le=600,
+        validation_alias="RAGD_LLM_TIMEOUT_SECONDS",
+        description="How long an answer may take to be written, with one more try; then it is made of quotes.",
+    )
+    llm_max_tokens: int = Field(
+        500,
+        ge=50,
+        le=8000,
+        validation_alias="RAGD_LLM_MAX_TOKENS",
+        description="Longest written answer, in the model's tokens; more for a model that thinks first.",
+    )
+    llm_user_daily_tokens: int = Field(
+        50_000,
+        ge=0,
+        validation_alias="RAGD_LLM_USER_DAILY_TOKENS",
+        description="Tokens, of prompts and answers, for a member's questions a day (UTC); some twenty answers.",
+    )
+    llm_daily_tokens: int = Field(
+        500_000,
+        ge=0,
+        validation_alias="RAGD_LLM_DAILY_TOKENS",
+        description="What all of them and `ragdctl ask` may cost a day.",
+    )
+    llm_monthly_tokens: int = Field(
+        5_000_000,
+        ge=0,
+        validation_alias="RAGD_LLM_MONTHLY_TOKENS",
+        description="And a calendar month. When a cap is reached answers are made of quotes, and say so.",
     )
     heartbeat_seconds: float = Field(
         1.0,
@@ -253,8 +375,8 @@ class Settings(BaseSettings):
         min_length=1,
         pattern=r"^\S+$",
         validation_alias="RAGD_HTTP_HOST",
-        description="Where `/healthz`, `/readyz` and `/metrics` listen. Whoever reaches them may read them: beyond this"
-        " machine only when asked, as with 0.0.0.0 in a container.",
+        description="Where `/healthz`, `/readyz` and `/metrics` listen. Beyond loopback, as with 0.0.0.0 in a"
+        " container, `/metrics` and the reasons of `/readyz` are for who has the token.",
     )
     http_port: Port = Field(
         9464,
@@ -262,6 +384,18 @@ class Settings(BaseSettings):
         le=65535,
         validation_alias=AliasChoices("RAGD_HTTP_PORT", "PORT"),
         description="Their port; 0 for none. `PORT` means the same where a platform sets it.",
+    )
+    http_token: OptionalHttpToken = Field(
+        None,
+        validation_alias="RAGD_HTTP_TOKEN",
+        description="What asks for `/metrics` and the reasons of `/readyz` must send as `Authorization: Bearer`, on"
+        " loopback too; 16 characters or more. A secret.",
+    )
+    http_token_file: OptionalPath = Field(
+        None,
+        validation_alias="RAGD_HTTP_TOKEN_FILE",
+        description="A file with that token. Default under systemd: the credential"
+        f" `{CREDENTIALS['RAGD_HTTP_TOKEN']}`.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", validation_alias="RAGD_LOG_LEVEL", description="Least severe log line that is written."
@@ -283,19 +417,21 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _read_token(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _read_tokens(cls, values: dict[str, Any]) -> dict[str, Any]:
         """A file that this user may not read counts as no token: an operator's ragdctl needs none."""
         # declared after `_place_directories` and so run before it, which asks whether there is a token
-        path = values.get("DISCORD_BOT_TOKEN_FILE") or token_credential()
-        if values.get("DISCORD_BOT_TOKEN") or not path:
-            return values
-        try:
-            token = Path(path).read_text(encoding="utf-8").strip()
-        except PermissionError:
-            return values
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"DISCORD_BOT_TOKEN_FILE={path}: cannot be read: {error}") from None
-        return {**values, "DISCORD_BOT_TOKEN": token}
+        read = {}
+        for name in CREDENTIALS:
+            path = values.get(f"{name}_FILE") or credential(name)
+            if values.get(name) or not path:
+                continue
+            try:
+                read[name] = Path(path).read_text(encoding="utf-8").strip()
+            except PermissionError:
+                continue
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{name}_FILE={path}: cannot be read: {error}") from None
+        return {**values, **read}
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -308,11 +444,17 @@ class Settings(BaseSettings):
             )
         if both := set(self.allow_ids).intersection(self.deny_ids):
             raise ValueError(f"RAGD_ALLOW_IDS and RAGD_DENY_IDS both name {min(both)}: take it off one of them")
+        if self.embedding_model and not self.embedding_url:
+            raise ValueError("RAGD_EMBEDDING_MODEL needs RAGD_EMBEDDING_URL, which says who is asked for it")
+        if self.embedding_model and self.model_dir:
+            raise ValueError("RAGD_EMBEDDING_MODEL and RAGD_MODEL_DIR both name a model: take one of them off")
         if self.chunking_overlap_messages >= self.chunking_window_messages:
             raise ValueError(
                 f"CHUNKING_OVERLAP_MESSAGES={self.chunking_overlap_messages}: must be less than"
                 f" CHUNKING_WINDOW_MESSAGES={self.chunking_window_messages}"
             )
+        if self.llm_url and not self.llm_model.strip():
+            raise ValueError("RAGD_LLM_URL needs RAGD_LLM_MODEL: which model is to write")
         # supervisord binds a name with its pid behind it first, then links it to the one it is asked for
         longest = len(os.fsencode(self.supervisor_socket)) + len(".4194304")
         if longest > UNIX_SOCKET_PATH_LIMIT:
@@ -326,6 +468,10 @@ class Settings(BaseSettings):
     def is_demo(self) -> bool:
         """True without a token: nothing real is connected to. A token in a file that we may not read is one too."""
         return self.discord_bot_token is None and self.discord_bot_token_file is None
+
+    def without_token(self) -> Settings:
+        """For the processes that do not log in: a fault in one of them cannot tell what it does not know."""
+        return self.model_copy(update={"discord_bot_token": None})
 
     @property
     def held_shards(self) -> tuple[int, ...]:
@@ -372,6 +518,11 @@ class Settings(BaseSettings):
     @property
     def search_socket(self) -> Path:
         return self.runtime_dir / "search.sock"
+
+    @property
+    def capture_socket(self) -> Path:
+        """Where capture says what a member may read (ragd/bot/reach_server.py)."""
+        return self.runtime_dir / "capture.sock"
 
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown, in plain text; for those who mask it. Not what is too short to be a secret, lest

@@ -16,8 +16,12 @@ SYSTEM_ENV_FILE = "/etc/ragd/ragd.env"
 SYSTEM_MARK = "share/ragd/system.env"
 """Below sys.prefix: makes an installation the system's and says where that keeps its data; `make install` writes it."""
 
-TOKEN_CREDENTIAL = "discord_bot_token"  # noqa: S105 - a name
-"""The token's file in $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=)."""
+CREDENTIALS = {
+    "DISCORD_BOT_TOKEN": "discord_bot_token",
+    "RAGD_HTTP_TOKEN": "http_token",
+    "RAGD_LLM_API_KEY": "llm_api_key",
+}
+"""Secrets that may come as files in $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=), by variable."""
 
 
 def is_system_installation() -> bool:
@@ -37,10 +41,10 @@ def settings_in_files() -> dict[str, str]:
     return {name: str(path) for path in settings_files() if path.is_file() for name in dotenv_values(path)}
 
 
-def token_credential() -> Path | None:
-    """The file in which systemd hands over the token, if it does."""
+def credential(variable: str) -> Path | None:
+    """The file in which systemd hands over a secret, if it does."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    path = Path(directory, TOKEN_CREDENTIAL) if directory else None
+    path = Path(directory, CREDENTIALS[variable]) if directory else None
     try:
         return path if path and path.is_file() else None
     except PermissionError:

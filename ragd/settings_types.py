@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
@@ -67,6 +67,37 @@ def _shards(text: str) -> Iterable[int]:
     return sorted(ids)
 
 
+class Keeping(NamedTuple):
+    """How long messages are kept of a thread, channel, category or guild; `place_id` 0 for every other."""
+
+    place_id: int
+    days: int
+    """0: for ever."""
+
+    def __str__(self) -> str:
+        return f"{self.place_id}={self.days}" if self.place_id else str(self.days)
+
+
+def _keepings(value: object) -> object:
+    """`365,123=30` as rules. Raises ValueError."""
+    if isinstance(value, int):
+        value = str(value)
+    if not isinstance(value, str):
+        return value
+    rules: dict[int, Keeping] = {}
+    for part in _parts(value):
+        found = re.fullmatch(r"(?:([1-9][0-9]{0,18})\s*=\s*)?([0-9]{1,5})", part, re.ASCII)
+        if not found:
+            raise ValueError(
+                f"{part!r}: must be days, and days by id of a channel, category or guild, as in 365,123456789=30"
+            )
+        rule = Keeping(int(found[1] or 0), int(found[2]))
+        if rule.place_id in rules:
+            raise ValueError(f"{part!r}: {'the id' if rule.place_id else 'the days for all'} may be given only once")
+        rules[rule.place_id] = rule
+    return tuple(rules.values())
+
+
 def _urls(value: SecretStr | None) -> SecretStr | None:
     """By form alone; `ragd` asks apprise at its start (ragd/notices.py), which is too heavy for a leaf."""
     for number, url in enumerate(split_urls(value), 1):
@@ -79,6 +110,25 @@ def _dsn(value: SecretStr | None) -> SecretStr | None:
     if value and not re.fullmatch(r"https?://[^@\s]+@[^/\s]+/\S+", value.get_secret_value()):
         raise ValueError("must be a URL like https://key@host/project")
     return value
+
+
+def _http_token(value: SecretStr | None) -> SecretStr | None:
+    if value and not re.fullmatch(r"[!-~]{16,}", value.get_secret_value()):
+        raise ValueError("must be 16 or more printable ASCII characters without a blank, as of `openssl rand -hex 32`")
+    return value
+
+
+def _no_blanks(value: str | None) -> str | None:
+    if value and re.search(r"\s", value):
+        raise ValueError("must be a name without blanks")
+    return value
+
+
+def _base_url(value: str | None) -> str | None:
+    """A key in the URL would be shown with it."""
+    if value and not re.fullmatch(r"https?://[^@\s/?#]+(?:/[^@\s?#]*)?", value):
+        raise ValueError("must be a URL like http://127.0.0.1:11434/v1, without a name or password in it")
+    return value.rstrip("/") if value else value
 
 
 def split_urls(urls: SecretStr | None) -> list[str]:
@@ -97,13 +147,17 @@ def scheme_of(url: str) -> str:
 _Unset = BeforeValidator(_unset)
 
 OptionalSecret = Annotated[SecretStr | None, _Unset]
+OptionalHttpToken = Annotated[SecretStr | None, AfterValidator(_http_token), _Unset]
 OptionalPath = Annotated[Path | None, _Unset]
+OptionalText = Annotated[str | None, AfterValidator(_no_blanks), _Unset]
 OptionalId = Annotated[int | None, _Unset]
 OptionalUrls = Annotated[SecretStr | None, AfterValidator(_urls), _Unset]
+OptionalUrl = Annotated[str | None, AfterValidator(_base_url), _Unset]
 OptionalDsn = Annotated[SecretStr | None, AfterValidator(_dsn), _Unset]
 Port = Annotated[int, BeforeValidator(_off)]
 
 Strategies = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_strategies), AfterValidator(_known_strategies)]
 Ids = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_ids)]
 """Ids of Discord's, comma-separated."""
+Keepings = Annotated[tuple[Keeping, ...], NoDecode, BeforeValidator(_keepings)]
 ShardIds = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_shard_ids)]

@@ -191,6 +191,7 @@ def collect_status(settings: Settings) -> Status:
         *([inside.problem] if inside.problem else []),
         *(f"alert: {alert.text}" for alert in inside.alerts),
         *_delivery_reasons(inside.alerts, sights["watchdog"].beat),
+        *_answer_reasons(processes["capture"]),
     ]
     state: Health = "healthy" if not reasons else "degraded" if lives or blind else "down"
     return Status(
@@ -414,6 +415,12 @@ def _delivery_reasons(alerts: Iterable[OpenAlert], watchdog: Heartbeat | None) -
     counters = watchdog.counters if watchdog else {}
     if counters.get("alerts_undelivered"):
         yield f"{counters['alerts_undelivered']} alerts are not delivered: {counters.get('alerts_problem')}"
+
+
+def _answer_reasons(capture: ProcessStatus) -> Iterator[str]:
+    """Why `/ask` answers with quotes although a language model is there for it."""
+    if capture.pid and (problem := capture.counters.get("llm_problem")):
+        yield f"written answers are off: {problem}"
 
 
 def _measure_store(store: Store, path: Path) -> StoreStatus:

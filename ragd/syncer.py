@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 
 from ragd.chunking import (
     Chunk,
@@ -24,9 +24,11 @@ from ragd.chunking import (
     strategy_version,
 )
 from ragd.config import Settings
-from ragd.embedding import Embedder
-from ragd.errors import RagdError
-from ragd.heartbeat import Counter
+from ragd.embedders import TextEmbedder, configured_source, open_again, open_configured
+from ragd.erasing import Eraser
+from ragd.errors import DamagedError, RagdError, TransientError
+from ragd.heartbeat import Counter, read_heartbeat
+from ragd.model_change import ModelChange, Surroundings
 from ragd.store import Store
 from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.chunks import Cell, MessageText, NewChunk, StoredChunk, hash_text
@@ -39,14 +41,12 @@ IDLE_SECONDS = 0.1
 """Between two looks at the change counter, each one read of one row: what a message waits for on average is half."""
 
 CHANGES_A_STEP = 5_000
-TOKENS_A_CALL = 2_048
-"""Tokens embedded between two heartbeats: some 0.3 s on a core of today, 2 s on a very slow one."""
-
-TEXTS_REVECTORED = 32
-
 CELLS_A_STEP = 16
 TEXTS_A_STEP = 16
 """A strategy: enough for the model's threads to share, little enough for a message that comes meanwhile."""
+
+SILENT_SECONDS = 30.0
+"""A searcher that has not beaten for so long answers nobody; the next one begins with the model that serves then."""
 
 LAG_EVERY_SECONDS = 2.0
 CHECKPOINT_SECONDS = 30.0
@@ -59,8 +59,10 @@ WORDS_COMPACTION_SECONDS = 24 * 3600.0
 
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 CHECKPOINT_BUSY_SECONDS = 2.0
+"""How long one may wait for readers; nobody writes meanwhile."""
 
-TOKEN_COUNTS_KEPT = 20_000
+LITESTREAM_BYTES = 64 * 1024 * 1024
+"""Where Litestream empties the log it stays below 10 MiB: at this size it does not, and we try."""
 
 
 class Stopped(Exception):  # noqa: N818 - no error: the step is left undone, the next start does it again
@@ -94,39 +96,57 @@ class Syncer:
 
     idle_seconds = IDLE_SECONDS
 
-    def __init__(self, settings: Settings, store: Store, embedder: Embedder, stop: StopFlag) -> None:
+    def __init__(self, settings: Settings, store: Store, embedder: TextEmbedder | None, stop: StopFlag) -> None:
+        """`embedder` is the model that the settings name, None if it cannot be reached now.
+
+        Raises UnavailableError if it cannot and no other one serves, RagdError.
+        """
         self._settings = settings
         self._store = store
         self._chunks = store.chunks
-        self._embedder = embedder
         self._stop = stop
         self._strategies = settings.auto_sync_strategies
-        self._count_tokens = lru_cache(TOKEN_COUNTS_KEPT)(embedder.count_tokens)
-        identity = embedder.identity
-        self._model_id = self._chunks.model_id(identity.key, identity.name, embedder.dimension)
         self._options = chunking_options(settings)
-        self._chunks.begin_strategies(
-            {strategy: strategy_version(strategy, self._options) for strategy in self._strategies}
-        )
+        self._on_progress: Callable[[], None] = lambda: None
+        self._models = ModelChange(store.embeddings, embedder, self._surroundings())
+        self._begin_strategies()
         self._words = store.words
         self._words.begin()
         self._words_waiting = 0
         self._words_due = 0.0
         self._compacting = False
-        self._revectoring = True
-        self._full_pass_due = self._checkpoint_due = self._lag_due = 0.0
+        self._full_pass_due = self._checkpoint_due = self._lag_due = self._checkpoint_blocked_until = 0.0
         self._lag = 0
-        self._made = self._removed = self._embedded = self._cells = 0
+        self._made = self._removed = self._cells = 0
         self._steps = self._failed_steps = 0
         self._chunks_of = {strategy: self._chunks.chunk_count(strategy) for strategy in self._strategies}
+        self._dropped = self._chunks.dropped()
         self._full_pass_at: float | None = None
         self._passes_wanted = self._chunks.full_passes_wanted()
-        self._on_progress: Callable[[], None] = lambda: None
+        self._eraser = Eraser(settings, store, self._breathe)
+
+    def _surroundings(self) -> Surroundings:
+        settings = self._settings
+        return Surroundings(
+            source=configured_source(settings),
+            open_configured=partial(open_configured, settings, self._store.embeddings, settings.embed_threads),
+            open_again=partial(open_again, settings, threads=settings.embed_threads),
+            has_moved=partial(searcher_has_moved, settings),
+            breathe=self._breathe,
+        )
+
+    def _begin_strategies(self) -> None:
+        """Have chunks made anew whose making has changed, also by the model: it may read more, or less."""
+        self._limits = self._models.limits
+        self._chunks.begin_strategies(
+            {strategy: strategy_version(strategy, self._options, self._limits) for strategy in self._strategies}
+        )
 
     def step(self, now: float) -> bool:
-        """Follow the feed, then make some dirty cells of each strategy anew."""
+        """Erase what is to be erased, follow the feed, then make some dirty cells of each strategy anew."""
         try:
-            busy = self._work()
+            erasing = self._eraser.step(now)
+            busy = self._work() or erasing
             self._steps += busy  # a look that finds nothing to do is no success that could outweigh a failure
             self._housekeeping(now, idle=not busy)
         except Stopped:
@@ -142,7 +162,10 @@ class Syncer:
         plans = [plan for strategy in self._strategies for plan in self._plan_some(strategy)]
         self._carry_out(plans)
         filled = self._words.fill(WORDS_FILLED_A_STEP)
-        return bool(marked or plans or filled) or self._revector()
+        more = self._models.step()
+        if self._models.limits != self._limits:
+            self._begin_strategies()
+        return bool(marked or plans or filled) or more
 
     def close(self) -> None:
         self._store.close()
@@ -155,18 +178,19 @@ class Syncer:
         """For the heartbeat; `backlog` and `done` are what tells a stuck syncer from an idle one."""
         return {
             "backlog": self._lag,
-            "done": self._cells + self._embedded,
+            "done": self._cells + self._models.embedded + self._eraser.done,
             "lag_messages": self._lag,
             "cells": self._cells,
             "chunks_made": self._made,
             "chunks_removed": self._removed,
-            "embedded": self._embedded,
+            "embedded": self._models.embedded,
             "steps": self._steps,
             "failed_steps": self._failed_steps,
             "words_waiting": self._words_waiting or None,
             "full_pass_at": self._full_pass_at,
             "next_full_pass_at": self._next_full_pass_at(),
             **{f"chunks_{strategy}": count for strategy, count in self._chunks_of.items()},
+            **self._models.counters(),
         }
 
     def _next_full_pass_at(self) -> float | None:
@@ -211,11 +235,11 @@ class Syncer:
         Vectors first: no moment in which a message has lost its old chunk and has no new one.
         """
         texts = {chunk.text_hash: chunk.text for plan in plans for chunk in plan.added}
-        missing = self._chunks.unembedded(texts.keys(), self._model_id)
-        vectors = self._embed({digest: texts[digest] for digest in sorted(missing)})
+        vectors = self._models.vectors(texts)
         for plan in plans:
-            own = {chunk.text_hash: vectors[chunk.text_hash] for chunk in plan.added if chunk.text_hash in vectors}
-            self._chunks.commit_cell(plan.cell, plan.removed, plan.added, own, self._model_id, keep=texts.keys())
+            digests = {chunk.text_hash for chunk in plan.added}
+            own = {model: {each: made[each] for each in digests & made.keys()} for model, made in vectors.items()}
+            self._chunks.commit_cell(plan.cell, plan.removed, plan.added, own, keep=texts.keys())
             self._count(plan)
 
     def _count(self, plan: _Plan) -> None:
@@ -230,32 +254,10 @@ class Syncer:
         return chunk_messages(
             cell.strategy,
             [source_message(row) for row in rows],
-            count_tokens=self._count_tokens,
-            max_tokens=self._embedder.max_tokens,
+            count_tokens=self._models.reader.count_tokens,
+            max_tokens=self._models.reader.max_tokens,
             options=self._options,
         )
-
-    def _embed(self, texts: dict[bytes, str]) -> dict[bytes, bytes]:
-        vectors: dict[bytes, bytes] = {}
-        for part in self._calls(texts):
-            self._breathe()
-            for digest, vector in zip(part, self._embedder.embed([texts[d] for d in part]), strict=True):
-                vectors[digest] = vector.astype("<f4").tobytes()
-            self._embedded += len(part)
-        return vectors
-
-    def _calls(self, texts: dict[bytes, str]) -> Iterator[list[bytes]]:
-        """Texts by hash, as many at a time as have TOKENS_A_CALL together."""
-        part: list[bytes] = []
-        tokens = 0
-        for digest, text in texts.items():
-            part.append(digest)
-            tokens += self._count_tokens(text)
-            if tokens >= TOKENS_A_CALL:
-                yield part
-                part, tokens = [], 0
-        if part:
-            yield part
 
     def _breathe(self) -> None:
         """Between two calls of the model: show that the loop goes round, and leave when asked to."""
@@ -263,19 +265,7 @@ class Syncer:
         if self._stop.is_set():
             raise Stopped
 
-    # Another model, and keeping house
-
-    def _revector(self) -> bool:
-        """After a change of model: give every chunk a vector of the new one; True while some have none."""
-        if not self._revectoring:
-            return False
-        texts = dict(self._chunks.without_vector(self._model_id, TEXTS_REVECTORED))
-        if texts:
-            self._chunks.add_vectors(self._embed(texts), self._model_id)
-            return True
-        self._chunks.drop_other_models(self._model_id)
-        self._revectoring = False
-        return False
+    # Keeping house
 
     def _housekeeping(self, now: float, *, idle: bool) -> None:
         if now >= self._lag_due:
@@ -283,14 +273,31 @@ class Syncer:
             self._lag = self._chunks.lag()
             self._words_waiting = self._words.waiting()
             self._heed_wishes(now)
-        if now >= self._checkpoint_due or self._store.wal_bytes() > CHECKPOINT_BYTES:
+        if self._checkpoint_is_due(now):
             self._checkpoint_due = now + CHECKPOINT_SECONDS
-            self._store.checkpoint(CHECKPOINT_BUSY_SECONDS)
+            done = self._store.checkpoint(CHECKPOINT_BUSY_SECONDS)
+            self._checkpoint_blocked_until = 0.0 if done else now + CHECKPOINT_SECONDS
+            self._recount()
         if idle:
             self._compact_words(now)
         if idle and now >= self._full_pass_due:
             self._full_pass_due = now + self._settings.auto_sync_interval_minutes * 60
             self._full_pass()
+
+    def _checkpoint_is_due(self, now: float) -> bool:
+        """By time and by size. While a reader is in the way, by time alone: each try holds up whoever writes."""
+        if now < self._checkpoint_blocked_until:
+            return False
+        if self._settings.litestream:
+            return self._store.wal_bytes() > LITESTREAM_BYTES
+        return now >= self._checkpoint_due or self._store.wal_bytes() > CHECKPOINT_BYTES
+
+    def _recount(self) -> None:
+        """Count the chunks again after some were dropped elsewhere (ChunkStore.drop)."""
+        dropped = self._chunks.dropped()
+        if dropped != self._dropped:
+            self._dropped = dropped
+            self._chunks_of = {strategy: self._chunks.chunk_count(strategy) for strategy in self._strategies}
 
     def _compact_words(self, now: float) -> None:
         """Once a day, a step at a time, have the words of deleted messages leave the file."""
@@ -343,13 +350,47 @@ def source_message(row: MessageText) -> SourceMessage:
     )
 
 
+def searcher_has_moved(settings: Settings, switch: int) -> bool:
+    """Whether the searcher answers by the model of this switch, or there is none that answers by another.
+
+    By the wall clock: whoever is wrong about it only stops feeding an old index a little early, or late.
+    """
+    try:
+        beat = read_heartbeat(settings.heartbeat_dir, "searcher")
+    except DamagedError:
+        return True
+    if beat is None or abs(time.time() - beat.written_at) > SILENT_SECONDS:
+        return True
+    served = beat.counters.get("model_switch")
+    return isinstance(served, int) and served >= switch
+
+
+def _open_syncer(settings: Settings, store: Store, stop: StopFlag) -> Syncer | None:
+    """The syncer, as soon as there is a model to embed with; None if it shall stop before. Raises RagdError."""
+    pulse = Pulse(settings, "syncer")
+    while not stop.is_set():
+        embedder: TextEmbedder | None = None
+        try:
+            embedder = open_configured(settings, store.embeddings, settings.embed_threads)
+        except TransientError as error:
+            if store.embeddings.serving() is None:
+                pulse.enter("degraded", str(error))
+                stop.wait(settings.heartbeat_seconds)
+                continue
+            _log.warning("%s; it is tried again", error)
+        return Syncer(settings, store, embedder, stop)
+    return None
+
+
 def run(settings: Settings, stop: StopFlag) -> None:
     """Run the syncer until the flag is set. Raises RagdError."""
     make_directory(settings.data_dir)
     # NORMAL: chunks and vectors are derived; what a power cut takes is made again.
     store = Store.open(settings.database_path, busy_seconds=settings.busy_seconds)
-    embedder = Embedder.open(settings.model_dir, settings.embed_threads)
-    syncer = Syncer(settings, store, embedder, stop)
+    syncer = _open_syncer(settings, store, stop)
+    if syncer is None:
+        store.close()
+        return
     pulse = Pulse(settings, "syncer", syncer.counters)
     syncer.on_progress(pulse.beat)
     run_worker(syncer, pulse, stop)

@@ -34,7 +34,8 @@ _UNSPACED = (
 _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _PLAIN = re.compile(r"[^\W\d_](?:[^\W\d_A-Z]|['’](?=\w))*|[^\W\d_a-z]{1,5}s?|\d{1,2}")
 """A word as prose has it, or an abbreviation; nothing of it is code."""
-_EDGES = re.compile(r"^[\s.,;:!?()\[\]{}\"“”„'’`*~<>|…-]+|[\s.,;:!?()\[\]{}\"“”„'’`*~<>|…-]+$")
+_EDGES = ".,;:!?()[]{}\"“”„'’`*~<>|…-"
+_BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001))))
 _STOP = """
 a about again all also am an and any are as at be been being but by can can't could did do does doing don't
 for from had has have having he her here his how i i'm i've if in into is it it's its just may me might more
@@ -70,7 +71,7 @@ def is_unspaced(piece: str) -> bool:
 
 def trimmed(piece: str) -> str:
     """Without the punctuation around it."""
-    return _EDGES.sub("", piece)
+    return piece.strip(_EDGES + _BLANKS)
 
 
 def has_word(piece: str) -> bool:

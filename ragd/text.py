@@ -58,7 +58,9 @@ NOT_CONVERSATION: Mapping[int, str] = {
 """Message types that are kept and take no part in search, and why. One that is in neither table takes none either:
 nobody knows yet what it holds."""
 
-COMMANDS = ("autosync_status", "health", "listener_stats", "privacy", "search", "sync")
+COMMANDS = frozenset(
+    ("ask", "autosync_status", "forget-me", "health", "listener_stats", "privacy", "privacy-channel", "search", "sync")
+)
 """What members may type to ragd behind its prefix. That is said to ragd alone: found, it would be the best answer to
 the next who asks the same."""
 

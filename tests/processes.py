@@ -20,6 +20,9 @@ from ragd.sandbox.client import ControlClient, SandboxThread
 from ragd.sandbox.entities import Ledger
 from ragd.store import Store
 
+UNLIMITED = {"RAGD_SEARCH_PER_MINUTE": "600", "RAGD_SEARCH_GUILD_PER_MINUTE": "6000"}
+"""For tests that ask more than anybody should."""
+
 DEADLINE_SECONDS = 30.0
 TOKEN = "sesame"
 
@@ -56,13 +59,13 @@ class Place:
         return self.control.ledger(self.guild_id)
 
 
-def furnish(sandbox: SandboxThread) -> Place:
-    """Make the guild."""
+def furnish(sandbox: SandboxThread, token: str = TOKEN) -> Place:
+    """Make the guild; its bot logs in with that token."""
     control = sandbox.control
     owner, member = control.create_user("ann"), control.create_user("bob")
     guild = control.create_guild("Lab", owner)
     control.add_member(guild, member)
-    application = control.create_application("ragd", token=TOKEN)
+    application = control.create_application("ragd", token=token)
     control.invite_bot(guild, int(application["id"]))
     channel = control.create_channel(guild, "general")
     return Place(sandbox, guild, owner, member, channel, int(application["bot_id"]))

@@ -28,16 +28,46 @@ LAYERS = (
         "logstream",
         "journald",
         "access",
+        "peers",
         "settings_files",
         "settings_types",
         "sender",
         "scope",
+        "unix_http",
     ),
     ("settings",),
-    ("config", "heartbeat", "alerts", "httpd", "text", "asked"),
-    ("log", "store", "chunking", "embedding", "index", "worker", "supervision", "search_client", "notices", "crashes"),
-    ("search", "health", "liveness", "store_link", "soundness", "backup", "exchange", "applied", "auditing", "trace"),
-    ("keeper", "status", "metrics"),
+    ("config", "admission", "heartbeat", "alerts", "httpd", "text", "asked"),
+    (
+        "log",
+        "store",
+        "chunking",
+        "embedding",
+        "index",
+        "worker",
+        "supervision",
+        "search_client",
+        "reach_client",
+        "notices",
+        "crashes",
+    ),
+    ("remote_embedding", "model_status", "indexes"),
+    ("embedders",),
+    ("search", "follower"),
+    (
+        "answering",
+        "serving",
+        "model_change",
+        "health",
+        "liveness",
+        "store_link",
+        "soundness",
+        "backup",
+        "exchange",
+        "applied",
+        "auditing",
+        "trace",
+    ),
+    ("keeper", "status", "metrics", "erasing"),
     ("bot", "outside"),
     ("capture", "syncer", "searcher", "watchdog"),
     ("cli",),
@@ -54,7 +84,7 @@ LEAVES = ("errors", "config", "log", "snowflake", "heartbeat", "extra")
 
 FOREIGN = {
     "capture": {"onnxruntime", "hnswlib", "tokenizers"},
-    "watchdog": {"discord", "onnxruntime", "hnswlib", "tokenizers"},
+    "watchdog": {"discord", "onnxruntime", "hnswlib", "tokenizers", "openai"},
     "syncer": {"discord", "hnswlib"},
     "searcher": {"discord"},
 }
@@ -174,6 +204,11 @@ def test_no_process_loads_what_must_stay_out(entry: str) -> None:
     loaded = modules_after(f"import ragd.cli.daemon, ragd.{entry}")
     others = {f"ragd.{other}" for other in ENTRY_POINTS if other != entry}
     assert loaded & (FOREIGN[entry] | others | {"ragd.sandbox"}) == set()
+
+
+@pytest.mark.parametrize("statement", [*(f"import ragd.{entry}" for entry in ENTRY_POINTS), "import ragd.cli.control"])
+def test_the_language_models_client_is_loaded_when_there_is_something_to_ask(statement: str) -> None:
+    assert "openai" not in modules_after(statement)
 
 
 def test_the_operators_tool_is_light() -> None:

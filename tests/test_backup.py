@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -365,6 +368,48 @@ def test_a_backup_that_is_no_good_is_refused_and_nothing_touched(
         assert len(run.stderr.splitlines()) == 1
     assert database.read_bytes() == before
     assert list(database.parent.glob("*.damaged-*")) == []
+
+
+def test_a_database_without_a_manifest_is_taken_when_asked_for(database: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere" / "restored.sqlite3"
+    copy.parent.mkdir()
+    with contextlib.closing(apsw.Connection(str(database))) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    flip_page(database)
+    data = database.parent
+    assert ragdctl(data, "restore", "--bare").returncode == ExitCode.USAGE
+    assert ragdctl(data, "restore", str(copy)).returncode == ExitCode.DATA, "nobody said that it has none"
+    done = ragdctl(data, "restore", "--bare", str(copy))
+    assert done.returncode == 0, done.stderr
+    assert len(stored_messages(database)) == 2000
+    flip_page(copy)
+    before = database.read_bytes()
+    assert ragdctl(data, "restore", "--force", "--bare", str(copy)).returncode == ExitCode.DATA
+    assert ragdctl(data, "restore", "--force", "--bare", str(tmp_path / "none")).returncode == ExitCode.UNAVAILABLE
+    assert database.read_bytes() == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 32 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "ragd", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_another_disk_that_fills_up_is_one_line_and_its_backups_stay(database: Path, small_disk: Path) -> None:
+    assert ragdctl(database.parent, "backup", "--to", str(small_disk)).returncode == 0
+    (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    full = ragdctl(database.parent, "backup", "--to", str(small_disk))
+    assert full.returncode == ExitCode.TEMPORARY
+    assert re.search(r"no room in .*: \d+ MiB are needed, \d+ MiB are free", full.stderr)
+    assert len(full.stderr.splitlines()) == 1
+    (kept,) = list_backups(small_disk)
+    verify_backup(kept)
 
 
 # With capture

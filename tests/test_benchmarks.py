@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backfill, disentangle, events, exchange, gateway, million, queries, report
+from benchmarks import backfill, disentangle, events, exchange, gateway, growth, million, queries, report
 from benchmarks.__main__ import TOPICS
 from benchmarks.backfill import History
 from benchmarks.embedding import CHATS
@@ -41,6 +41,12 @@ def test_events() -> None:
 def test_queries() -> None:
     (table,) = queries.run(sizes=(100,), queries=3, limits=(5,), waiting=100)
     assert (table.rows[0][0], table.rows[0][2]) == ("100", "5")
+
+
+def test_growth() -> None:
+    recalls, waits, rebuilds = growth.run(**growth.QUICK)  # type: ignore[arg-type]
+    assert [row[0] for table in (recalls, waits, rebuilds) for row in table.rows] == ["500"] * 3
+    assert min(float(share) for share in recalls.rows[0][2:6]) >= 0.98
 
 
 def test_exchange() -> None:

@@ -18,6 +18,7 @@ from ragd.sandbox.client import ControlError, SandboxThread
 from ragd.sandbox.entities import OverwriteTarget
 from ragd.sandbox.permissions import Permission
 from ragd.search_client import ask_searcher
+from ragd.store import Store
 from tests.processes import Place, Process, environment, furnish, running, until
 
 VIEW, MANAGE_GUILD = int(Permission.VIEW_CHANNEL), int(Permission.MANAGE_GUILD)
@@ -150,7 +151,8 @@ def test_commands_are_registered_once_and_not_again_at_the_next_start(
     house: House, processes: dict[str, Process]
 ) -> None:
     before = registered(house)
-    assert before.keys() == {"health", "search", "privacy", "sync", "autosync_status", "listener_stats"}
+    everybody = {"health", "search", "ask", "privacy", "forget-me"}
+    assert before.keys() == everybody | {"sync", "autosync_status", "listener_stats", "privacy-channel"}
     capture = processes["capture"]
     assert capture.stop() == 0
     capture.start().running()
@@ -165,7 +167,69 @@ def test_privacy(house: House) -> None:
     said = house.ask(house.member(), "privacy")["said"]
     assert "What this bot keeps" in said
     assert "How to object" in said
-    assert house.say(house.member(), "!privacy")["said"] == said
+    assert said.startswith("**You:** 0 messages in 0 channels stored.")
+    said_to_all = house.say(house.member(), "!privacy")["said"]
+    assert said.endswith(said_to_all)
+    assert "**You:**" not in said_to_all
+    assert not said.endswith("…"), "it fits into a message"
+
+
+def test_who_opts_out_is_recorded_no_more_until_they_opt_in(house: House, processes: dict[str, Process]) -> None:
+    user, searcher = house.member(), processes["searcher"]
+    house.control.post(house.place.channel_id, user, "A quince before the opt-out.")
+    until(lambda: indexed(searcher, "quince"))
+    assert "1 message in 1 channel stored" in house.ask(user, "privacy")["said"]
+    assert house.ask(user, "privacy", change="opt-out")["said"].startswith("Opted out")
+    house.control.post(house.place.channel_id, user, "A medlar after the opt-out.")
+    house.place.post("A sorb by somebody else.")
+    until(lambda: indexed(searcher, "sorb"))
+    assert not indexed(searcher, "medlar")
+    assert indexed(searcher, "quince")
+    other = house.member()
+    assert "Opted out" not in house.ask(other, "privacy")["said"]
+
+
+def test_forget_me_wants_to_be_confirmed_and_leaves_nothing(house: House, processes: dict[str, Process]) -> None:
+    user, searcher = house.member(), processes["searcher"]
+    house.control.post(house.place.channel_id, user, "A rambutan that I regret.")
+    until(lambda: indexed(searcher, "rambutan"))
+    assert "cannot be taken back" in house.ask(user, "forget-me")["said"]
+    assert indexed(searcher, "rambutan")
+    assert house.ask(user, "forget-me", confirm="yes")["said"].startswith("1 message of yours will be erased, receipt ")
+    until(lambda: not indexed(searcher, "rambutan"))
+    house.control.post(house.place.channel_id, user, "A longan later on.")
+    until(lambda: indexed(searcher, "longan"))
+    store = Store.open_read_only(searcher.settings.database_path)
+    until(lambda: (done := store.erasures.of_user(user)) and done.state == "done")
+    store.close()
+    said = house.ask(user, "privacy")["said"]
+    assert "was complete" in said
+    assert said.startswith("**You:** 1 message in 1 channel stored")
+
+
+def test_a_channel_is_recorded_only_of_who_agreed(house: House, processes: dict[str, Process]) -> None:
+    searcher, channel = processes["searcher"], house.control.create_channel(house.place.guild_id, "circle")
+    shy, open_ = house.member(), house.member()
+    refused = house.ask(house.member(), "privacy-channel", mode="opt-in", channel=channel)["said"]
+    assert refused == "This command needs the Manage Server permission."
+    assert (
+        "only what members write who agreed"
+        in house.ask(house.manager(), "privacy-channel", mode="opt-in", channel=channel)["said"]
+    )
+
+    def ask_there(user: int, change: str) -> str:
+        report = house.control.run_command(channel, user, "privacy", {"change": change}, wait_seconds=30)
+        return text_of(report["messages"][0])
+
+    assert ask_there(open_, "agree-here").startswith("Agreed")
+    house.control.post(channel, shy, "A salak of mine.")
+    house.control.post(channel, open_, "A jabuticaba of mine.")
+    until(lambda: indexed(searcher, "jabuticaba"))
+    assert not indexed(searcher, "salak")
+    assert ask_there(open_, "withdraw-here").startswith("Withdrawn")
+    assert ask_there(shy, "withdraw-here").startswith("You have not agreed")
+    assert "everybody again" in house.ask(house.manager(), "privacy-channel", mode="everybody", channel=channel)["said"]
+    assert ask_there(shy, "agree-here").startswith("In this channel nobody has to agree")
 
 
 def test_members_learn_of_health_only_how_it_is(house: House) -> None:

@@ -137,9 +137,9 @@ def test_a_token_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_the_token_as_a_credential(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert load_settings().is_demo
-    (tmp_path / settings_files.TOKEN_CREDENTIAL).write_text("\n")
+    (tmp_path / settings_files.CREDENTIALS["DISCORD_BOT_TOKEN"]).write_text("\n")
     assert load_settings().is_demo
-    (tmp_path / settings_files.TOKEN_CREDENTIAL).write_text("from-systemd\n")
+    (tmp_path / settings_files.CREDENTIALS["DISCORD_BOT_TOKEN"]).write_text("from-systemd\n")
     settings = load_settings()
     assert settings.secrets() == ("from-systemd",)
     origins = {setting.variable: setting.origin for setting in settings_in_force(settings)}
@@ -272,3 +272,39 @@ def test_what_is_no_id_is_named(wrong: str) -> None:
 def test_an_id_in_both_lists_is_named() -> None:
     with pytest.raises(ConfigError, match="RAGD_ALLOW_IDS and RAGD_DENY_IDS both name 12: take it off one of them"):
         load_settings(RAGD_ALLOW_IDS="12,13", RAGD_DENY_IDS="14,12")
+
+
+# The language model
+
+
+LLM = {"RAGD_LLM_URL": "http://127.0.0.1:11434/v1", "RAGD_LLM_MODEL": "tiny"}
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({"RAGD_LLM_URL": "http://127.0.0.1:11434/v1"}, "RAGD_LLM_URL needs RAGD_LLM_MODEL"),
+        ({**LLM, "RAGD_LLM_URL": "localhost:11434"}, "must be a URL like"),
+        ({**LLM, "RAGD_LLM_URL": "https://ann:sesame@llm.example/v1"}, "without a name or password"),
+        ({**LLM, "RAGD_LLM_URL": "https://llm.example/v1?key=sesame"}, "must be a URL like"),
+        ({**LLM, "RAGD_LLM_API_KEY_FILE": "nowhere"}, "RAGD_LLM_API_KEY_FILE=nowhere: cannot be read"),
+        ({**LLM, "RAGD_LLM_DAILY_TOKENS": "-1"}, "greater than or equal to 0"),
+        ({"RAGD_ASK_PER_MINUTE": "0"}, "greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_language_model_is_named(given: dict[str, str], rule: str) -> None:
+    with pytest.raises(ConfigError, match="RAGD_") as caught:
+        load_settings(**given)
+    assert rule in str(caught.value)
+    assert "\n" not in caught.value.one_line()
+
+
+def test_the_language_models_key_is_a_secret_and_may_be_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-test-0123456789\n")
+    settings = load_settings(**LLM, RAGD_LLM_API_KEY_FILE=str(file))
+    assert settings.llm_api_key is not None
+    assert settings.llm_api_key.get_secret_value() == "sk-test-0123456789"
+    assert "sk-test-0123456789" in settings.secrets()
+    assert "sk-test" not in str(settings.masked())
+    assert load_settings(RAGD_LLM_URL="").llm_url is None

@@ -36,6 +36,7 @@ from tests.toytree import ROOT, ToyTree, wait_until
 COMMANDS = {
     "status": (),
     "search": ("x",),
+    "ask": ("x",),
     "coverage": (),
     "why": ("1",),
     "audit": (),
@@ -218,6 +219,10 @@ RESULT = {
     "before": [],
     "after": ["eve: good"],
     "found_by": "meaning+words",
+    "lines": [
+        {"message_id": "100", "author": "ann", "text": "the rain gauge"},
+        {"message_id": "101", "author": "bob", "text": "moved to the roof"},
+    ],
 }
 STATE = {"indexed_to": "2026-01-31T13:00:00+00:00", "holes": 1, "why": "", "remarks": []}
 ANSWER = {"results": [RESULT], "indexed": 7, "lag_messages": 0, "took_ms": 3.2, **STATE}
@@ -328,6 +333,38 @@ def test_search_makes_what_people_wrote_harmless(ragdctl: Operator, serve: Serve
     raw = ragdctl("search", "x", "--json").stdout
     assert raw.isascii()
     assert not set("\x1b\x07\r") & set(raw)
+
+
+def test_ask_quotes_and_makes_what_people_wrote_harmless(ragdctl: Operator, serve: Serve) -> None:
+    evil = {
+        "message_id": "100",
+        "author": "a\x1b[2J\nnn\u202e",
+        "text": "the roof \x1b]8;;http://evil\x1b\\\u202e\u2066x",
+    }
+    serve({**ANSWER, "results": [{**RESULT, "lines": [evil]}]})
+    shown = ragdctl("ask", "what is on the roof").stdout
+    assert "the roof" in shown
+    assert "https://discord.com/channels/1/10/100" in shown
+    assert not set("\x1b\x07\r\u202e\u2066") & set(shown)
+
+
+def test_ask_as_json_is_the_documented_document(ragdctl: Operator, serve: Serve) -> None:
+    serve(ANSWER)
+    document = ragdctl.json("ask", "what is on the roof")
+    assert document.keys() == {
+        *("question", "written_by", "sentences", "note", "sources"),
+        *(ANSWER.keys() - {"results"}),
+    }
+    (source,) = document["sources"]
+    assert source["message_ids"] == ["100", "101"]
+    assert [(quote["author"], quote["url"]) for quote in source["quotes"]] == [
+        ("bob", "https://discord.com/channels/1/10/101")
+    ]
+
+
+def test_ask_without_an_answer_says_why(ragdctl: Operator, serve: Serve) -> None:
+    serve({**ANSWER, "results": [], "why": "nothing is near enough in meaning"})
+    assert ragdctl("ask", "x").stdout.startswith("No answer: nothing is near enough in meaning.\n")
 
 
 def test_search_on_a_terminal_links_and_wraps(ragdctl: Operator, serve: Serve) -> None:

@@ -339,6 +339,7 @@ def test_the_demo_runs(environment: dict[str, str], short_path: Path) -> None:
         wait_until(lambda: _beats(runtime / "heartbeat", "watchdog"), 60, "watchdog beats")
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) == len(PROCESSES) + 1
+        assert not any(demo.TOKEN in word for child in children for word in child.cmdline())
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
         assert not any(child.is_running() for child in children)

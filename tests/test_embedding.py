@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from ragd.embedding import BUNDLED_MODEL, Embedder, TextTooLongError, plan_batches
+from ragd.embedding import BUNDLED_MODEL, TEXT_FORM, Embedder, TextTooLongError, plan_batches
 from ragd.errors import ConfigError, DamagedError
 
 TEXTS = ["the bot is down again", "", "héllo wörld 👋", "pip install fails on 3.13 " * 30, "ok", "the bot is down"]
@@ -76,6 +77,10 @@ class TestBundledModel:
         )
         # stored with every vector: a change of this line means that every server is embedded anew
         assert identity.key == "all-MiniLM-L6-v2-384-dc5a3051005e78f4"
+
+    def test_the_text_form_is_part_of_the_identity(self, embedder: Embedder) -> None:
+        assert embedder.identity.text_form == TEXT_FORM
+        assert replace(embedder.identity, text_form=TEXT_FORM + 1).key != embedder.identity.key
 
 
 class TestDamage:

@@ -104,7 +104,7 @@ class Door:
 
     def __init__(self) -> None:
         self.document = Document(200, "application/json", b'{"ready": true, "reasons": []}')
-        self.server = Httpd("127.0.0.1", 0, lambda path, _: self.document if path == "/readyz" else None)
+        self.server = Httpd("127.0.0.1", 0, lambda path, *_: self.document if path == "/readyz" else None)
 
 
 @pytest.fixture

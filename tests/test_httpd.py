@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from ragd.httpd import Document, Httpd
 from tests.toytree import wait_until
 
 
-def answer(path: str, accept: str) -> Document | None:
+def answer(path: str, accept: str, authorization: str) -> Document | None:
     if path == "/broken":
         raise ValueError
     return Document(200, "text/plain", accept.encode() or b"hello") if path == "/here" else None
@@ -74,6 +75,37 @@ def test_slow_and_many_clients_keep_nobody_waiting(server: Httpd) -> None:
     assert ask(server, "GET", "/here").status == 200
     for idler in idlers:
         idler.close()
+
+
+def test_a_trickle_does_not_prolong_the_deadline(server: Httpd) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as slow:
+
+        def drip() -> bool:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                slow.sendall(b"G")
+            return _closed(slow)
+
+        wait_until(drip, module.REQUEST_SECONDS + 10, "closed although it never fell silent")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /" + b"x" * 70_000, b"414"),
+        (b"GET /here HTTP/1.1\r\nX: " + b"x" * 70_000, b"431"),
+        (b"GET /here HTTP/1.1\r\n" + b"X: y\r\n" * 200, b"431"),
+    ],
+)
+def test_what_is_too_large_is_refused(server: Httpd, request_: bytes, status: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(request_)
+        assert connection.recv(1000).startswith(b"HTTP/1.0 " + status)
+
+
+def test_a_body_is_nobodys_business(server: Httpd) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(b"GET /here HTTP/1.1\r\nContent-Length: 999999999\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.0 200 ")
 
 
 def _closed(connection: socket.socket) -> bool:

@@ -101,7 +101,7 @@ def test_snapshot_of_another_kind_is_stale(directory: Path, change: dict[str, An
 
 def test_another_format_is_stale(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "FORMAT", 99)
-    with pytest.raises(StaleSnapshotError, match="format 1"):
+    with pytest.raises(StaleSnapshotError, match="this program writes 99"):
         VectorIndex.load(directory, **WANTED)
 
 

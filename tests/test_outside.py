@@ -21,7 +21,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ragd.alerts import Severity
-from ragd.config import Settings
+from ragd.config import Settings, load_settings
+from ragd.errors import ConfigError
 from ragd.health import Measurements, Outcome, ProcessFigures, Verdict
 from ragd.health.survey import Survey
 from ragd.metrics import Sample, render
@@ -54,7 +55,7 @@ CAPTURE = beat(
     rate_limited=1,
     invalid_requests=2,
 )
-SYNCER = beat("syncer", chunks_made=40, embedded=38, backlog=0)
+SYNCER = beat("syncer", chunks_made=40, embedded=38, backlog=0, model_done=41, model_total=100)
 SEARCHER = beat("searcher", queries=4, query_seconds=0.012, vectors_temporal=20, vectors_conversation=21, backlog=0)
 AUDIT = audit(checked=500, present=498, deleted=7, found=2, unmended=1, ended_at=1_700_000_000)
 
@@ -112,6 +113,7 @@ def test_metrics_say_what_the_pass_saw() -> None:
         "ragd_messages_total{event=fetched}": 300,
         "ragd_lag_messages": 5,
         "ragd_lag_seconds": 0.5,
+        "ragd_model_change_ratio": 0.41,
         "ragd_holes": 2,
         "ragd_stored_messages": 310,
         "ragd_process_resident_memory_bytes{process=capture}": 50_000_000,
@@ -275,6 +277,57 @@ def test_a_port_that_is_taken_is_said_once_and_tried_again(caplog: pytest.LogCap
     shown.listen(100.0 + 3 * RETRY_SECONDS)
     assert (shown.problem, shown.port) == ("", port)
     shown.close()
+
+
+TOKEN = "a-token-of-nobody-else"
+
+NOT_READY = (503, '{"ready": false, "reasons": ["see `ragdctl health`"]}\n')
+
+
+def asked(shown: Outside, path: str, authorization: str = "") -> tuple[int, str]:
+    document = shown.answer(path, "", authorization)
+    assert document is not None
+    return document.status, document.body.decode()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_on_loopback_nobody_is_asked_for_a_token(host: str) -> None:
+    shown = outside(RAGD_HTTP_HOST=host)
+    shown.publish(report("syncer hung"))
+    assert "syncer hung" in asked(shown, "/readyz")[1]
+    assert asked(shown, "/metrics")[0] == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "somewhere"])
+def test_beyond_loopback_all_may_know_whether_it_works_and_no_more(host: str) -> None:
+    shown = outside(RAGD_HTTP_HOST=host)
+    shown.publish(report("syncer hung"))
+    assert asked(shown, "/healthz") == (200, "ok\n")
+    assert asked(shown, "/readyz") == NOT_READY
+    for authorization in ("", "Bearer ", "Bearer x"):
+        assert asked(shown, "/metrics", authorization)[0] == 403
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_who_knows_the_token_is_told(host: str) -> None:
+    shown = outside(RAGD_HTTP_HOST=host, RAGD_HTTP_TOKEN=TOKEN)
+    shown.publish(report("syncer hung"))
+    for authorization in ("", TOKEN, "Bearer", "Bearer x", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \udcff\xfc"):
+        assert asked(shown, "/metrics", authorization)[0] == 401
+        assert asked(shown, "/readyz", authorization) == NOT_READY
+    for authorization in (f"Bearer {TOKEN}", f"bearer  {TOKEN} "):
+        assert asked(shown, "/metrics", authorization)[0] == 200
+        assert "syncer hung" in asked(shown, "/readyz", authorization)[1]
+    refused = shown.answer("/metrics")
+    assert refused is not None
+    assert refused.headers == (("WWW-Authenticate", "Bearer"),)
+
+
+@pytest.mark.parametrize("token", ["short", "with a blank in the middle", "mit-lauter-ümläüten"])
+def test_a_token_that_is_none_is_refused_and_not_shown(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGD_HTTP_TOKEN", token)
+    with pytest.raises(ConfigError, match=r"RAGD_HTTP_TOKEN=\*\*\*: must be 16 or more printable"):
+        load_settings()
 
 
 def test_it_can_be_switched_off() -> None:

@@ -15,8 +15,11 @@ from ragd.heartbeat import PROCESSES
 from tests.test_architecture import sources, uses
 from tests.toytree import settings_of
 
-ONLY_NEAR = {("capture", name) for name in ("HEALTH_CHECK_INTERVAL_MINUTES", "MAX_MEMORY_MB", "MIN_DISK_GB")}
-"""What a process could read in what it imports, and does not: capture shows findings, it does not make them."""
+ONLY_NEAR = {("capture", name) for name in ("HEALTH_CHECK_INTERVAL_MINUTES", "MAX_MEMORY_MB", "MIN_DISK_GB")} | {
+    ("searcher", "RAGD_MODEL_DIR")
+}
+"""What a process could read in what it imports, and does not: capture shows findings, it does not make them. The
+searcher takes the model that serves, which the store tells, and the setting only where there is none."""
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +58,6 @@ def test_each_setting_concerns_its_readers(applied: Path) -> None:
     assert concerned(applied, COMMAND_PREFIX="?", RAGD_MODEL_DIR="/x") == {
         "capture": {"COMMAND_PREFIX"},
         "syncer": {"RAGD_MODEL_DIR"},
-        "searcher": {"RAGD_MODEL_DIR"},
     }
     assert concerned(applied, RAGD_LOG_LEVEL="DEBUG").keys() == set(PROCESSES)
 

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from ragd.embedding import Embedder
 from ragd.errors import RagdError
+from ragd.follower import Follower
+from ragd.index.saving import SNAPSHOT_LATEST_SECONDS, SNAPSHOT_SECONDS
 from ragd.search import Findings, Query, Search, restrict
-from ragd.searcher import SNAPSHOT_LATEST_SECONDS, SNAPSHOT_SECONDS, Follower, read_query
+from ragd.searcher import read_query
 from ragd.snowflake import to_unix_seconds
 from ragd.store import Store
 from ragd.store.events import ChannelGone, ChannelsSeen, Deleted, Edited, GuildSeen, Posted
+from tests.processes import until
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
 from tests.test_syncer import STRATEGIES, make_syncer, settle
 
@@ -85,9 +88,12 @@ def test_few_changes_are_no_reason_to_write_a_snapshot_for_an_hour(world: World,
     while follower.step(due):
         pass
     assert not list((tmp_path / "index" / "temporal").iterdir())
-    while follower.step(due + SNAPSHOT_LATEST_SECONDS):
-        pass
-    assert list((tmp_path / "index" / "temporal").iterdir())
+
+    def written() -> list[Path]:
+        follower.step(due + SNAPSHOT_LATEST_SECONDS)
+        return list((tmp_path / "index" / "temporal").glob("manifest-*.json"))
+
+    assert until(written, "a snapshot is written")
 
 
 def test_filters(world: World) -> None:

@@ -212,3 +212,53 @@ def test_a_locked_database_is_a_passing_error(store: Store, embedder: Embedder, 
     blocker.close()
     settle(syncer)
     assert_consistent(store, embedder)
+
+
+# The write-ahead log
+
+
+def log_bytes(directory: Path) -> int:
+    return (directory / "ragd.sqlite3-wal").stat().st_size
+
+
+def test_the_log_is_emptied_unless_litestream_does_it(
+    tmp_path: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, wanted in (("false", True), ("true", False)):
+        directory = tmp_path / name
+        directory.mkdir()
+        store = Store.open(directory / "ragd.sqlite3")
+        syncer = make_syncer(store, embedder, directory, RAGD_LITESTREAM=name)
+        settle(syncer)
+        settle(syncer, now=100.0)
+        assert (log_bytes(directory) == 0) is wanted
+        monkeypatch.setattr("ragd.syncer.LITESTREAM_BYTES", 0)
+        settle(syncer, now=200.0)
+        assert log_bytes(directory) == 0, "beyond that size it is emptied whoever should have done it"
+        monkeypatch.undo()
+        syncer.close()
+
+
+def test_a_log_that_a_reader_holds_is_not_tried_at_every_step(
+    tmp_path: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try keeps capture from writing for as long as it waits."""
+    monkeypatch.setattr("ragd.syncer.CHECKPOINT_BYTES", 0)
+    monkeypatch.setattr("ragd.syncer.CHECKPOINT_BUSY_SECONDS", 0.01)
+    store = Store.open(tmp_path / "ragd.sqlite3")
+    syncer = make_syncer(store, embedder, tmp_path)
+    settle(syncer)
+    tries: list[bool] = []
+    checkpoint = store.checkpoint
+    monkeypatch.setattr(store, "checkpoint", lambda seconds: tries.append(checkpoint(seconds)) or tries[-1])
+    reader = apsw.Connection(str(tmp_path / "ragd.sqlite3"))
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM message").fetchall()
+    for second in range(20):
+        store._execute("INSERT INTO counter (name, value) VALUES (?, 1)", f"step {second}")
+        syncer.step(float(1000 + second))
+    assert tries == [False]
+    reader.close()
+    syncer.step(1031.0)
+    assert tries == [False, True]
+    syncer.close()

@@ -9,9 +9,11 @@ umask 022
 : "${PREFIX:=/opt/ragd}"
 : "${DESTDIR:=}"                    # for packagers: everything goes below it, nothing outside is touched
 : "${SYSTEM_PYTHON:=/usr/bin/python3}"
+: "${LOCK:=}"                       # another requirements.lock, for who builds the packages in it himself
 : "${PURGE:=}"                      # uninstall: with the data and the settings
 
 SOURCE=$(cd "$(dirname "$0")/../.." && pwd)
+LOCK=${LOCK:-$SOURCE/requirements.lock}
 UNITS="ragd.service ragd-backup.service ragd-backup.timer"
 ETC=$DESTDIR/etc/ragd
 LOCAL=$DESTDIR/usr/local
@@ -49,7 +51,11 @@ install_release() {
     (cd "$SOURCE" && tar --exclude=__pycache__ --exclude='.all-*' -cf - ragd modelbuild deploy setup.cfg pyproject.toml \
         MANIFEST.in README.md LICENSE) | tar -C "$work" --no-same-owner -xf -
     "$SYSTEM_PYTHON" -m venv "$DESTDIR$release"
-    "$DESTDIR$release/bin/python" -m pip install --quiet --disable-pip-version-check "$work"
+    # what ragd runs on: the very files that requirements.lock names; then ragd itself, which brings nothing more.
+    # --use-pep517: Debian 12's pip cannot build some of them otherwise
+    "$DESTDIR$release/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes \
+        --requirement "$LOCK"
+    "$DESTDIR$release/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$work"
     printf '%s\n' "# Makes this the system's installation (ragd/settings_files.py)." \
         "RAGD_DATA_DIR=$DATA" "RAGD_RUNTIME_DIR=$RUNTIME" >"$DESTDIR$release/share/ragd/system.env"
     [ -z "$DESTDIR" ] || sed -i "1s|^#!$DESTDIR|#!|" "$DESTDIR$release"/bin/*

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import discord
 
-from ragd.bot.audience import everybody_views
+from ragd.bot.permissions import everybody_views
 from ragd.extra import (
     Attachment,
     Component,

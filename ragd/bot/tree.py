@@ -10,7 +10,7 @@ from discord import app_commands
 if TYPE_CHECKING:
     from ragd.bot.client import CaptureClient
 
-ANYWHERE = frozenset({"health", "privacy"})
+ANYWHERE = frozenset({"health", "privacy", "forget-me"})
 """Commands that say how ragd is and what it keeps: asking that must be possible everywhere."""
 
 

@@ -81,9 +81,13 @@ def chunk_messages(
     return [chunk for segment in runs for chunk in packer.pack(way.group(segment, options))]
 
 
-def strategy_version(strategy: str, options: ChunkingOptions = DEFAULT_OPTIONS) -> int:
-    """Another number whenever the same messages may give other chunks: 62 bits of a hash."""
-    return int.from_bytes(hashlib.sha256(_edition(strategy, options).encode()).digest()[:8]) >> 2
+def strategy_version(strategy: str, options: ChunkingOptions = DEFAULT_OPTIONS, limits: str = "") -> int:
+    """Another number whenever the same messages may give other chunks: 62 bits of a hash.
+
+    `limits` says how much text the model reads (ragd/embedding.py). Keys of chunks do not have it: what another model
+    reads as well is the same chunk.
+    """
+    return int.from_bytes(hashlib.sha256(f"{_edition(strategy, options)}\n{limits}".encode()).digest()[:8]) >> 2
 
 
 def _edition(strategy: str, options: ChunkingOptions) -> str:

@@ -13,6 +13,7 @@ from ragd.access import protect_files
 from ragd.backup import (
     DIRECTORY,
     Backup,
+    adopt_database,
     list_backups,
     make_backup,
     newest_good,
@@ -24,7 +25,7 @@ from ragd.backup import (
 from ragd.cli.launch import lock_directory
 from ragd.cli.render import AsJson, console, format_bytes, format_seconds, local_time, one_line, print_json
 from ragd.config import Settings, load_settings
-from ragd.errors import TransientError, UnavailableError
+from ragd.errors import TransientError, UnavailableError, UsageError
 from ragd.status import collect_status
 from ragd.worker import make_directory
 
@@ -74,6 +75,9 @@ def restore(
     ] = None,
     *,
     force: Annotated[bool, typer.Option("--force", help="Also replace a database that is sound.")] = False,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="BACKUP has no manifest: a database that Litestream restored, say.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put a backup in the place of a damaged database, which is kept under another name. ragd must not run.
@@ -87,7 +91,7 @@ def restore(
     _refuse_running(settings)
     if not force:
         refuse_sound(settings.database_path)
-    chosen, bad = _choose(settings, backup)
+    chosen, bad = _choose(settings, backup, bare=bare)
     aside = put_back(chosen, settings.database_path, settings.index_dir)
     if as_json:
         passed_over = [str(error) for error in bad]
@@ -113,8 +117,12 @@ def _refuse_running(settings: Settings) -> None:
             raise TransientError(f"{process.name} still runs with pid {process.pid}", hint="stop it first")
 
 
-def _choose(settings: Settings, path: Path | None) -> tuple[Backup, list[Exception]]:
+def _choose(settings: Settings, path: Path | None, *, bare: bool) -> tuple[Backup, list[Exception]]:
     """A verified backup, and what is the matter with newer ones."""
+    if bare:
+        if path is None:
+            raise UsageError("--bare needs to be told which file")
+        return adopt_database(path), []
     if path is None:
         chosen, bad = newest_good(settings.data_dir / DIRECTORY)
         return chosen, list(bad)

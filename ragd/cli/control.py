@@ -11,13 +11,18 @@ from typing import Annotated
 import typer
 
 import ragd
-from ragd.cli import alert, backup
+from ragd.access import protect_memory
+from ragd.cli import alert, backup, index
+from ragd.cli.ask import ask
 from ragd.cli.audit import audit
 from ragd.cli.coverage import coverage
 from ragd.cli.exchange import export, import_
+from ragd.cli.forget import forget
 from ragd.cli.health import health, ready
+from ragd.cli.mcp import mcp
 from ragd.cli.owner import become_owner
 from ragd.cli.purge import purge
+from ragd.cli.receipts import erasures
 from ragd.cli.reload import reload
 from ragd.cli.restart import restart
 from ragd.cli.search import search
@@ -37,6 +42,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # a locale without the letters that people write in must not end the output
         sys.stdout.reconfigure(errors="replace")
+    protect_memory()
     try:
         app()
     except RagdError as error:
@@ -68,14 +74,19 @@ app.command()(status)
 app.command()(health)
 app.command()(ready)
 app.command()(search)
+app.command()(ask)
+app.command()(mcp)
 app.command()(coverage)
 app.command()(why)
 app.command()(audit)
 app.command()(watch)
 app.command()(purge)
+app.command()(forget)
+app.command()(erasures)
 app.command()(restart)
 app.command()(reload)
 app.command()(config)
+app.add_typer(index.app, name="index")
 app.add_typer(alert.app, name="alert")
 app.add_typer(backup.app, name="backup")
 app.command()(backup.restore)

@@ -13,11 +13,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ragd.access import protect_files
+from ragd.access import protect_files, protect_memory
+from ragd.answering import require_client
 from ragd.applied import record_settings
 from ragd.backup import advised
 from ragd.cli.demo import include_file, prepare_demo, refuse_demo_data, what_to_try
-from ragd.cli.launch import become_supervisord, claim_directories, require_port, require_token
+from ragd.cli.launch import become_supervisord, claim_directories, require_http_token, require_port, require_token
 from ragd.cli.owner import become_owner
 from ragd.config import Settings, load_settings
 from ragd.crashes import crash_reporter
@@ -41,6 +42,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Entry point of the console script. An error on purpose ends in one line on standard error and its own code."""
+    protect_memory()
     try:
         _refuse_unknown_process()
         app()
@@ -92,7 +94,12 @@ def sandbox(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Of REST and gateway; 0: a free one.")] = 0,
     control_port: Annotated[int, typer.Option(help="Of the control side; 0: a free one.")] = 0,
-    token: Annotated[str, typer.Option(help="The bot's token.")] = "sandbox",  # noqa: S107 - opens nothing else
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="DISCORD_BOT_TOKEN", show_envvar=False, help="The bot's token. Default: that of the environment."
+        ),
+    ] = "sandbox",  # noqa: S107 - opens nothing else
     ready_file: Annotated[Path | None, typer.Option(help="Where to write the URLs once it serves.")] = None,
     seeded: Annotated[float, typer.Option(min=0, max=1, help="Share of the history that is there already.")] = 1.0,
     speed: Annotated[float, typer.Option(min=0, help="Of the rest, in times of real time; 0: no waiting.")] = 1.0,
@@ -120,6 +127,8 @@ def _start_tree() -> NoReturn:
     settings = load_settings()
     become_owner(settings.data_dir)
     require_port(settings)
+    require_http_token(settings)
+    require_client(settings)
     if not settings.is_demo or is_system_installation():
         require_token(settings)
         refuse_demo_data(settings)
@@ -136,6 +145,8 @@ def _run(process: str) -> NoReturn:
     """Run one process to its end. Its module is imported here and not above: each has only its own parts to load."""
     _end_with_supervisord()
     settings = load_settings()
+    if process != "capture":
+        settings = settings.without_token()
     become_owner(settings.data_dir)
     protect_files(settings.data_dir, settings.runtime_dir)
     configure_logging(process, settings)

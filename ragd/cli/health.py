@@ -123,7 +123,8 @@ def ask_ready(settings: Settings) -> dict[str, Any]:
     host = _ANY_ADDRESS.get(settings.http_host, settings.http_host)
     connection = http.client.HTTPConnection(host, settings.http_port, timeout=READY_SECONDS)
     try:
-        connection.request("GET", "/readyz")
+        token = settings.http_token.get_secret_value() if settings.http_token else ""
+        connection.request("GET", "/readyz", headers={"Authorization": f"Bearer {token}"} if token else {})
         document = json.loads(connection.getresponse().read())
         return {"ready": bool(document["ready"]), "reasons": [str(r) for r in document["reasons"]], **document}
     except (OSError, http.client.HTTPException) as error:

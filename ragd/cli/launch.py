@@ -107,6 +107,15 @@ def require_token(settings: Settings) -> None:
     )
 
 
+def require_http_token(settings: Settings) -> None:
+    """Raises ConfigError if a token for HTTP is meant to be there and cannot be read: nobody could ask then."""
+    if settings.http_token_file is not None and settings.http_token is None:
+        raise ConfigError(
+            f"RAGD_HTTP_TOKEN_FILE={settings.http_token_file}: is empty, or this user may not read it",
+            hint="write a token into it, or take the setting away",
+        )
+
+
 def become_supervisord(settings: Settings, *, include: Path | None = None) -> NoReturn:
     """Replace this process by supervisord; it keeps our pid, environment, umask, lock and standard error."""
     conf = find_conf()

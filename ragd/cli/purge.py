@@ -1,26 +1,22 @@
-"""`ragdctl purge`: take out what was captured of channels that are captured no more."""
+"""`ragdctl purge`: take out what was captured of channels that are captured no more, or what is older than a day."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from ragd.access import protect_files
+from ragd.cli.receipts import document, open_store, see_through, show_receipt
 from ragd.cli.render import AsJson, console, one_line, print_json
 from ragd.config import Settings, load_settings
-from ragd.errors import RagdError, UnavailableError, UsageError
+from ragd.errors import RagdError, UsageError
+from ragd.snowflake import from_unix_seconds
 from ragd.status import collect_status
 from ragd.store import Store
 from ragd.store.purge import Standing, purge_channel
-
-FOLLOW_SECONDS = 60.0
-"""How long to wait for the syncer to take chunks and vectors away."""
-
-_POLL_SECONDS = 0.2
 
 
 def purge(
@@ -30,24 +26,33 @@ def purge(
     ] = None,
     guild: Annotated[list[int] | None, typer.Option(metavar="ID", help="All of a guild; repeatable.")] = None,
     denied: Annotated[bool, typer.Option("--denied", help="Whatever the allow and deny lists leave out.")] = False,
+    before: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE", help="What is older, as in 2025-01-31; with --channel only there, captured or not."
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take out what was captured of channels that are denied, deleted, unreadable or of a guild that was left.
+    """Take out what was captured of channels that are denied, deleted, unreadable or of a guild that was left; or with
+    --before whatever is older.
 
-    Words, names and reactions go; ids stay, so that nothing comes back by itself. A channel that is captured again has
-    its history read anew. With --json and without --yes it only says what it would do.
+    Words, names and reactions go, also from chunks, index files and the file's free space; ids stay, so that nothing
+    comes back by itself. A channel that is captured again has its history read anew, but for what was purged by its
+    age. With --json and without --yes it only says what it would do.
     """
-    if not (channel or guild or denied):
-        raise UsageError("nothing is named to purge", hint="give --channel ID, --guild ID or --denied")
+    if not (channel or guild or denied or before):
+        raise UsageError("nothing is named to purge", hint="give --channel ID, --guild ID, --denied or --before DATE")
+    if before and (guild or denied):
+        raise UsageError("--before goes with --channel alone", hint="purge the others by themselves")
     settings = load_settings()
-    protect_files(settings.data_dir)
-    if not settings.database_path.exists():
-        raise UnavailableError(
-            f"no database at {settings.database_path}", hint="start ragd first, or set RAGD_DATA_DIR"
-        )
-    store = Store.open(settings.database_path)
+    before_id = _id_of(before) if before else 0
+    store = open_store(settings)
     try:
+        if before_id:
+            _purge_older(store, settings, channel or [], before_id, yes, as_json)
+            return
         _purge(store, settings, _chosen(store, settings, channel or [], guild or [], denied=denied), yes, as_json)
     finally:
         store.close()
@@ -92,12 +97,47 @@ def _purge(store: Store, settings: Settings, chosen: list[Standing], yes: bool, 
     if chosen and not yes:
         typer.confirm("Take that out for good?", abort=True)
     purged = {one.id: purge_channel(store.purge, one.id) for one in chosen}
-    followed = _await_search(store, settings, list(purged))
+    swept = see_through(store, settings, [store.erasures.sweep_channel(one) for one in purged])
+    followed = store.purge.searchable(list(purged)) == 0
     if as_json:
         channels = [{**asdict(one), "purged": purged[one.id]} for one in chosen]
-        print_json({"channels": channels, "purged": sum(purged.values()), "search_followed": followed})
+        erasures = [document(one) for one in swept]
+        print_json(
+            {"channels": channels, "purged": sum(purged.values()), "search_followed": followed, "erasures": erasures}
+        )
     elif chosen:
         typer.echo(_told(sum(purged.values()), followed))
+        for one in swept:
+            show_receipt(one)
+
+
+def _id_of(date: str) -> int:
+    """The first message id of that day, by the clock of this machine. Raises UsageError."""
+    try:
+        return from_unix_seconds(datetime.fromisoformat(date).astimezone().timestamp())
+    except (ValueError, OverflowError):
+        raise UsageError(f"--before {date!r} is no date", hint="as in 2025-01-31, or 2025-01-31T12:00") from None
+
+
+def _purge_older(
+    store: Store, settings: Settings, channels: list[int], before_id: int, yes: bool, as_json: bool
+) -> None:
+    known = {one.id for one in store.purge.standings(channels)}
+    for missing in [one for one in channels if one not in known]:
+        raise UsageError(f"nothing was captured of channel {missing}", hint="is the id right?")
+    older = store.erasures.count_older(channels, before_id)
+    if as_json and not yes:
+        print_json({"older": older, "erasures": None})
+        return
+    if not yes:
+        typer.echo(f"{older:,} messages are older")
+        typer.confirm("Take them out for good?", abort=True)
+    done = see_through(store, settings, store.erasures.forget_before(channels, before_id))
+    if as_json:
+        print_json({"older": older, "erasures": [document(one) for one in done]})
+        return
+    for one in done:
+        show_receipt(one)
 
 
 def _show(chosen: list[Standing]) -> None:
@@ -112,16 +152,6 @@ def _show(chosen: list[Standing]) -> None:
         names = one_line(one.name), str(one.id), one_line(one.guild_name) or str(one.guild_id)
         table.add_row(f"{one.messages:,}", one.reason, *names)
     console().print(table)
-
-
-def _await_search(store: Store, settings: Settings, channel_ids: list[int]) -> bool:
-    """Whether no chunk of the channels is left; waits for a syncer that runs."""
-    deadline = time.monotonic() + FOLLOW_SECONDS
-    while store.purge.searchable(channel_ids):
-        if time.monotonic() > deadline or not _runs(settings, "syncer"):
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
 
 
 def _runs(settings: Settings, process: str) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 
 import typer
 
+from ragd.answering import require_client
 from ragd.applied import fingerprints, read_applied
 from ragd.cli.render import AsJson, print_json
 from ragd.cli.restart import END_SECONDS, replace_process
@@ -44,11 +45,28 @@ READERS: Mapping[str, frozenset[str]] = {
         "ALERT_URLS": "watchdog",
         "MAX_MEMORY_MB": "watchdog",
         "MIN_DISK_GB": "watchdog",
-        "RAGD_MODEL_DIR": "syncer searcher",
+        "RAGD_LITESTREAM": "syncer",
+        "RAGD_MODEL_DIR": "syncer",
+        "RAGD_EMBEDDING_MODEL": "syncer searcher",
+        "RAGD_EMBEDDING_URL": "capture syncer searcher",
+        "RAGD_EMBEDDING_API_KEY": "syncer searcher",
         "RAGD_EMBED_THREADS": "syncer",
         "RAGD_RECONCILE_HOURS": "capture",
         "RAGD_INDEX_BOTS": "capture",
         "RAGD_RECONCILE_MINUTES": "capture",
+        "RAGD_SEARCH_PER_MINUTE": "capture",
+        "RAGD_SEARCH_GUILD_PER_MINUTE": "capture",
+        "RAGD_ASK_PER_MINUTE": "capture",
+        "RAGD_ASK_GUILD_PER_MINUTE": "capture",
+        "RAGD_LLM_URL": "capture",
+        "RAGD_LLM_MODEL": "capture",
+        "RAGD_LLM_API_KEY": "capture",
+        "RAGD_LLM_API_KEY_FILE": "capture",
+        "RAGD_LLM_TIMEOUT_SECONDS": "capture",
+        "RAGD_LLM_MAX_TOKENS": "capture",
+        "RAGD_LLM_USER_DAILY_TOKENS": "capture",
+        "RAGD_LLM_DAILY_TOKENS": "capture",
+        "RAGD_LLM_MONTHLY_TOKENS": "capture",
         "RAGD_ALLOW_IDS": "capture",
         "RAGD_DENY_IDS": "capture",
         "RAGD_STALE_SECONDS": "capture watchdog",
@@ -57,8 +75,12 @@ READERS: Mapping[str, frozenset[str]] = {
         "RAGD_SHARD_IDS": "capture",
         "RAGD_DISCORD_API_URL": "capture",
         "RAGD_DISCORD_GATEWAY_URL": "capture",
+        "RAGD_RETENTION_DAYS": "syncer",
+        "RAGD_DELETED_RETENTION_DAYS": "capture",
         "RAGD_HTTP_HOST": "watchdog",
         "RAGD_HTTP_PORT": "watchdog",
+        "RAGD_HTTP_TOKEN": "watchdog",
+        "RAGD_HTTP_TOKEN_FILE": "watchdog",
     }.items()
 }
 """Which processes read a setting; every process reads one that is not listed."""
@@ -75,6 +97,7 @@ def reload(*, as_json: AsJson = False) -> None:
     and deny lists without. A wrong setting ends it before anything is touched.
     """
     settings = load_settings()
+    require_client(settings)
     changes = {process: changed_settings(settings, process) for process in ORDER}
     told = [process for process in ORDER if changes[process] and changes[process] <= TAKEN_OVER.get(process, set())]
     restarted = [process for process in ORDER if changes[process] and process not in told]

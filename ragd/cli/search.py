@@ -1,4 +1,4 @@
-"""`ragdctl search`: ask the searcher as the operator, who may read everything."""
+"""`ragdctl search`: ask the searcher as the operator, who may read everything, or as a member."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ragd.answers import SearchAnswer, SearchRequest, SearchResult
+from ragd.cli.asker import AsUser, InGuild, find_asker, only_allowed
 from ragd.cli.render import AsJson, console, harmless, link, local_time, one_line, print_json
 from ragd.config import load_settings
 from ragd.errors import RagdError
@@ -39,14 +40,18 @@ def search(
         str | None, typer.Option(help="Only what is newer: 2026-01-31, an ISO time, or 30m, 12h, 7d, 2w ago.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=50, help="How many passages at most.")] = 10,
+    as_user: AsUser = None,
+    guild: InGuild = None,
     as_json: AsJson = False,
 ) -> None:
     """Search what was said, by words and by meaning. Each passage comes with its score, author, time and a link; the
     message that answers best is marked.
     """
     newer = parse_since(since, datetime.now().astimezone()).isoformat() if since else None
-    request = SearchRequest(text, "operator", limit, channel=channel, author=author, since=newer)
-    answer = ask_searcher(load_settings().search_socket, request)
+    settings = load_settings()
+    access = find_asker(settings, as_user, guild).access(settings)
+    request = SearchRequest(text, access, limit, channel=channel, author=author, since=newer)
+    answer = only_allowed(ask_searcher(settings.search_socket, request), access)
     if as_json:
         print_json(asdict(answer))
     else:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ragd.cli.render import AsJson, console, one_line, print_json
 from ragd.config import MASK, Settings, load_settings, variable
-from ragd.settings_files import settings_in_files, token_credential
+from ragd.settings_files import CREDENTIALS, credential, settings_in_files
 
 _TEMPLATE_HEAD = """\
 # ragd's settings: NAME=value lines, read at each start by ragd and by ragdctl. What stands behind a # is what holds
@@ -66,7 +66,7 @@ def settings_in_force(settings: Settings) -> list[SettingInForce]:
 
 def _origins() -> dict[str, str]:
     """Who sets which variable; case does not matter, and the environment wins."""
-    origins: dict[str, str] = {"DISCORD_BOT_TOKEN": "credential"} if token_credential() else {}
+    origins = {name: "credential" for name in CREDENTIALS if credential(name)}
     origins |= {name.upper(): path for name, path in settings_in_files().items()}
     return origins | {name.upper(): "environment" for name in os.environ}
 

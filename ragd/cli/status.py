@@ -11,6 +11,7 @@ from ragd.cli.render import AsJson, console, format_bytes, format_seconds, one_l
 from ragd.config import load_settings
 from ragd.errors import ExitCode
 from ragd.heartbeat import Counter
+from ragd.model_status import describe_model
 from ragd.status import ProcessStatus, Status, StoreStatus, collect_status
 
 EXIT_CODES = {"healthy": ExitCode.OK, "degraded": ExitCode.ERROR, "down": ExitCode.DOWN}
@@ -36,12 +37,17 @@ _TOLD: dict[str, dict[str, str]] = {
         "backlog": "waiting",
         "words_waiting": "to index by words",
     },
-    "searcher": {"queries": "queries", "vectors_temporal": "temporal", "vectors_conversation": "conversation"},
+    "searcher": {
+        "queries": "queries",
+        "vectors_temporal": "temporal",
+        "vectors_conversation": "conversation",
+        "building": "to put into graphs",
+    },
     "watchdog": {"passes": "passes", "pass_ms": "ms a pass", "alerts_open": "alerts"},
 }
 """The counters that are told in short, and by what name."""
 
-_ONLY_IF_ANY = frozenset({"requests refused"})
+_ONLY_IF_ANY = frozenset({"requests refused", "to put into graphs"})
 """Not told when they are zero, as they should be."""
 
 
@@ -60,7 +66,7 @@ def picture(seen: Status, width: int) -> RenderableType:
     """Headline, processes, store and reasons, for so many columns."""
     parts: list[RenderableType] = [_headline(seen), _processes(seen, counters=width >= COUNTERS_FROM_WIDTH)]
     if seen.store:
-        parts.append(_store_lines(seen.store))
+        parts.append(_store_lines(seen.store, describe_model(seen.processes["syncer"].counters)))
     if seen.reasons:
         parts.append(_reasons(seen))
     return Group(*parts)
@@ -107,7 +113,7 @@ def _count(value: Counter) -> str:
     return f"{value:,}" if is_number else one_line(str(value))
 
 
-def _store_lines(store: StoreStatus) -> Text:
+def _store_lines(store: StoreStatus, model: str) -> Text:
     kinds = {"not readable": store.unreadable_channels, "refused by Discord": store.refused_channels}
     unread = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
     channels = f"{store.channels:,} channels{f' ({unread})' if unread else ''}"
@@ -116,7 +122,8 @@ def _store_lines(store: StoreStatus) -> Text:
         f"\nstored      {store.messages:,} messages in {channels}; {store.deleted:,} deleted\n"
         f"searchable  {store.chunks:,} chunks, {store.vectors:,} with a vector; {store.lag_messages:,} messages to go\n"
         f"to fetch    {store.holes:,} {'hole' if store.holes == 1 else 'holes'}\n"
-        f"database    {size}, SQLite {store.sqlite_version}"
+        + (f"model       {one_line(model)}\n" if model else "")
+        + f"database    {size}, SQLite {store.sqlite_version}"
     )
 
 

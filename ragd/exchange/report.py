@@ -9,6 +9,7 @@ REASONS = {
     "deleted": "deleted on Discord",
     "elsewhere": "in another channel here",
     "excluded": "in a channel that is left out",
+    "withheld": "withheld: their authors objected, or they are older than is kept",
 }
 """Why the store does not want a message, by its verdict."""
 

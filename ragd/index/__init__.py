@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from ragd.index.graph import ef_for
-from ragd.index.snapshot import NoSnapshotError, StaleSnapshotError, set_aside
+from ragd.index.saving import Saver
+from ragd.index.snapshot import Identity, NoSnapshotError, StaleSnapshotError, discard, set_aside
 from ragd.index.vector_index import IndexStats, VectorIndex
 
-__all__ = ["IndexStats", "NoSnapshotError", "StaleSnapshotError", "VectorIndex", "ef_for", "set_aside"]
+__all__ = [
+    "Identity",
+    "IndexStats",
+    "NoSnapshotError",
+    "Saver",
+    "StaleSnapshotError",
+    "VectorIndex",
+    "discard",
+    "ef_for",
+    "set_aside",
+]

@@ -52,11 +52,15 @@ class ExactPart:
         """Bytes of the rows in use; capacity beyond them has never been touched."""
         return self.labels.nbytes + self.vectors.nbytes
 
+    def reserve(self, needed: int) -> None:
+        """Make room for so many rows in all; room costs memory when it is used."""
+        self._labels = grown(self._labels, self._count, needed)
+        self._vectors = grown(self._vectors, self._count, needed)
+
     def append(self, labels: Labels, vectors: Vectors) -> None:
         """Add rows whose labels are not here yet; the caller has checked that."""
         needed = self._count + len(labels)
-        self._labels = grown(self._labels, self._count, needed)
-        self._vectors = grown(self._vectors, self._count, needed)
+        self.reserve(needed)
         self._labels[self._count : needed] = labels
         self._vectors[self._count : needed] = vectors
         self._row_of.update(zip(labels.tolist(), range(self._count, needed), strict=True))

@@ -16,7 +16,9 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 
@@ -26,7 +28,7 @@ from ragd.errors import DamagedError, RagdError, TransientError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 KEPT_GENERATIONS = 2
 LARGEST_MANIFEST_BYTES = 64 * 1024
 TEMPORARY_SUFFIX = ".tmp"
@@ -81,6 +83,12 @@ class Manifest(BaseModel):
     """The change number up to which the database is in this snapshot."""
     count: Annotated[int, Field(ge=0)]
     """Live vectors."""
+    deleted: Annotated[int, Field(ge=0)]
+    """Removed vectors that the graph's file still holds, until a compaction."""
+    unpurged: Annotated[int, Field(ge=0)]
+    """Vectors removed since a compaction last rid all files of them; an older generation may hold them."""
+    parameters: dict[str, int]
+    """Of the graph, as it was built: hnswlib's `m` and `ef_construction`."""
     created_at: str
     files: dict[str, FileEntry]
     checksum: str = ""
@@ -117,8 +125,19 @@ def generations(directory: Path) -> list[int]:
         raise DamagedError(f"index directory {directory} cannot be listed: {error}") from error
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a manifest says of the vectors in its files; see there."""
+
+    position: int
+    count: int
+    deleted: int
+    unpurged: int
+    parameters: dict[str, int]
+
+
 def write_generation(
-    directory: Path, identity: Identity, *, position: int, count: int, writers: Mapping[str, Writer], purge: bool
+    directory: Path, identity: Identity, content: Content, writers: Mapping[str, Writer], *, purge: bool
 ) -> Manifest:
     """Write the next generation and drop all but it and the one before.
 
@@ -139,8 +158,7 @@ def write_generation(
             format=FORMAT,
             generation=generation,
             **identity._asdict(),
-            position=position,
-            count=count,
+            **asdict(content),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             files=files,
         ).sealed()
@@ -207,13 +225,22 @@ def verify_files(directory: Path, manifest: Manifest) -> None:
             raise DamagedError(f"index file {path} does not match its checksum ({found.size} of {expected.size} bytes)")
 
 
-def set_aside(directory: Path) -> Path | None:
-    """Move the files of every damaged generation into `damaged-N/`, N being the newest, and return it.
+def discard(directory: Path) -> None:
+    """Remove every generation, manifests first, so that none is left in part. Raises TransientError."""
+    try:
+        _remove(sorted((path for _, path in _paths(directory)), key=lambda path: path.suffix != ".json"))
+        _sync_directory(directory)
+    except OSError as error:
+        raise TransientError(f"old index files in {directory} were not removed: {error}") from error
 
-    None when nothing is damaged. Earlier such directories go, so at most one is ever kept. Reads every file.
+
+def set_aside(directory: Path) -> Path | None:
+    """Move the files of every generation newer than the newest sound one into `damaged-N/` and return that.
+
+    N is the newest one's number. None when that is sound. Earlier such directories go, so at most one is ever kept.
     Raises TransientError when the files cannot be moved.
     """
-    damaged = [generation for generation in generations(directory) if not _is_sound(directory, generation)]
+    damaged = list(takewhile(lambda generation: not is_sound(directory, generation), generations(directory)))
     if not damaged:
         return None
     aside = directory / f"{DAMAGED_PREFIX}{damaged[0]}"
@@ -229,7 +256,8 @@ def set_aside(directory: Path) -> Path | None:
     return aside
 
 
-def _is_sound(directory: Path, generation: int) -> bool:
+def is_sound(directory: Path, generation: int) -> bool:
+    """Whether a generation's manifest and files are as they were written. Reads all of them."""
     try:
         verify_files(directory, read_manifest(directory, generation))
     except DamagedError:

@@ -42,6 +42,10 @@ class IndexStats:
     """Of `live`, those in the graph."""
     deleted: int
     """Removed nodes that the graph still holds, and its snapshots with it."""
+    unpurged: int
+    """Vectors removed since the last compaction: files may still hold them, also where there is no graph."""
+    waiting: int
+    """Vectors that have yet to move into the graph, or first out of it, until `fold` has nothing more to do."""
     compacting: bool
     ef: int
     """Width of an unfiltered walk; 0 without a graph."""
@@ -67,12 +71,18 @@ class VectorIndex:
         scan_limit: int = SCAN_LIMIT,
     ) -> None:
         self._dimension = dimension
+        self._parameters = {"m": m, "ef_construction": ef_construction}
         self._exact_limit = exact_limit
         self._new_graph: Callable[[], GraphPart] = lambda: GraphPart(dimension, m, ef_construction, scan_limit)
         self._exact = ExactPart(dimension)
         self._graph: GraphPart | None = None
         self._compacting = False
+        self._unpurged = 0
         self._purge_due = False
+
+    @property
+    def dimension(self) -> int:
+        return self._dimension
 
     def __len__(self) -> int:
         return len(self._exact) + (0 if self._graph is None else len(self._graph))
@@ -88,21 +98,31 @@ class VectorIndex:
         if len(names) != len(rows):
             raise ValueError(f"{len(names)} labels for {len(rows)} vectors")
         last = {label: row for row, label in enumerate(names.tolist())}
-        fresh = [row for label, row in last.items() if not self._holds(label, rows[row])]
+        fresh = [row for label, row in last.items() if not self.holds(label, rows[row])]
         self.remove(names[fresh])
         self._exact.append(names[fresh], rows[fresh])
 
-    def _holds(self, label: int, vector: Vectors) -> bool:
+    def vector_of(self, label: int) -> Vectors | None:
+        """The vector that a label is found by, shape (dimension,), or None."""
         stored = self._exact.vector_of(label)
         if stored is None and self._graph is not None:
             stored = self._graph.vector_of(label)
+        return stored
+
+    def holds(self, label: int, vector: Vectors) -> bool:
+        """Whether exactly this vector is what a label is found by."""
+        stored = self.vector_of(label)
         return stored is not None and np.array_equal(stored, vector)
+
+    def reserve(self, count: int) -> None:
+        """Make room for so many vectors, so that adding them copies nothing; it costs memory when it is used."""
+        self._exact.reserve(count)
 
     def remove(self, labels: Collection[int] | NDArray[np.integer[Any]]) -> None:
         """Make labels unfindable; unknown ones are ignored. Vectors in the graph stay in memory until `compact`."""
         for label in as_filter(labels).tolist():
-            if not self._exact.remove(label) and self._graph is not None:
-                self._graph.remove(label)
+            found = self._exact.remove(label) or (self._graph is not None and self._graph.remove(label))
+            self._unpurged += found
 
     def search(
         self, vector: ArrayLike, k: int, allowed: Collection[int] | NDArray[np.integer[Any]] | None = None
@@ -162,8 +182,27 @@ class VectorIndex:
         grows anew. The first `save` after that leaves no older file behind.
         """
         if self._graph is None:
-            self._purge_due = True
+            self._begin_purge()
+        else:
+            self._exact.reserve(len(self))  # at once, so that no step has to copy what has grown large
         self._compacting = self._graph is not None
+
+    def clear(self) -> None:
+        """Hold nothing, and have the next `save` leave no older file behind."""
+        self._exact, self._graph, self._compacting = ExactPart(self._dimension), None, False
+        self._begin_purge()
+
+    @property
+    def purge_due(self) -> bool:
+        """Whether a `save` is due that rids the files of what a compaction took out of memory."""
+        return self._purge_due
+
+    def saved(self, *, purged: bool) -> None:
+        """A save that began with `purge_due` as `purged` says has succeeded: for whoever let a fork do it."""
+        self._purge_due = self._purge_due and not purged
+
+    def _begin_purge(self) -> None:
+        self._purge_due, self._unpurged = True, 0
 
     def _drain(self, limit: int) -> None:
         assert self._graph is not None
@@ -172,7 +211,8 @@ class VectorIndex:
         for label in some.labels.tolist():
             self._graph.remove(label)
         if len(self._graph) == 0:
-            self._graph, self._compacting, self._purge_due = None, False, True
+            self._graph, self._compacting = None, False
+            self._begin_purge()
 
     def live_labels(self) -> Labels:
         """Every label that can be found, ascending: a copy."""
@@ -188,10 +228,18 @@ class VectorIndex:
             exact=len(self._exact),
             graph=nodes,
             deleted=deleted,
+            unpurged=self._unpurged,
+            waiting=self._waiting(),
             compacting=self._compacting,
             ef=0 if graph is None else ef_for(nodes + deleted),
             memory_bytes=self._exact.memory_bytes + (0 if graph is None else graph.memory_bytes),
         )
+
+    def _waiting(self) -> int:
+        if self._compacting:
+            assert self._graph is not None
+            return len(self._graph) + (len(self) if len(self) > self._exact_limit else 0)
+        return len(self._exact) if self._fold_is_due() else 0
 
     def save(self, directory: Path, *, position: int, model_key: str, strategy: str) -> int:
         """Write a new generation of the snapshot and return its number; see `snapshot.write_generation`.
@@ -203,10 +251,11 @@ class VectorIndex:
         if self._graph is not None:
             writers[snapshot.GRAPH] = self._graph.write
         identity = snapshot.Identity(model_key, self._dimension, strategy)
-        manifest = snapshot.write_generation(
-            directory, identity, position=position, count=len(self), writers=writers, purge=self._purge_due
-        )
-        self._purge_due = False
+        deleted = 0 if self._graph is None else self._graph.deleted
+        unpurged = 0 if self._purge_due else self._unpurged
+        content = snapshot.Content(position, len(self), deleted, unpurged, self._parameters)
+        manifest = snapshot.write_generation(directory, identity, content, writers, purge=self._purge_due)
+        self.saved(purged=self._purge_due)
         return manifest.generation
 
     def _write_rows(self, path: Path) -> None:
@@ -246,3 +295,4 @@ class VectorIndex:
             self._graph.restore(directory / snapshot.file_name(snapshot.GRAPH, manifest.generation), *graph_rows)
         if len(self) != manifest.count or len(np.unique(self.live_labels())) != manifest.count:
             raise ValueError(f"{len(self)} vectors instead of {manifest.count}")
+        self._unpurged = manifest.unpurged

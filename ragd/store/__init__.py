@@ -14,6 +14,8 @@ from ragd.store.chunks import ChunkStore
 from ragd.store.completeness import CompletenessStore
 from ragd.store.coverage import CoverageStore, Hole
 from ragd.store.database import BUSY_SECONDS, Durability, Queries, open_database, translated_errors
+from ragd.store.embeddings import EmbeddingStore
+from ragd.store.erasure import ErasureStore
 from ragd.store.events import ChannelRow
 from ragd.store.exports import ExportStore
 from ragd.store.figures import FigureStore
@@ -22,9 +24,12 @@ from ragd.store.ingest import Ingest
 from ragd.store.lookup import Lookup
 from ragd.store.migrations import migrate, require_schema
 from ragd.store.models import Channel
+from ragd.store.people import PeopleStore
 from ragd.store.purge import PurgeStore
 from ragd.store.refusals import RefusalStore
+from ragd.store.spending import SpendingStore
 from ragd.store.standing import StandingStore
+from ragd.store.surroundings import SurroundingsStore
 from ragd.store.traces import TraceStore
 from ragd.store.vectors import VectorStore
 from ragd.store.words import WordIndex
@@ -33,7 +38,7 @@ __all__ = ["ChunkStore", "Counts", "Hole", "Ingest", "Store", "VectorStore"]
 
 _WITH_VECTOR = (
     "chunk WHERE EXISTS (SELECT 1 FROM vector v WHERE v.text_hash = chunk.text_hash"
-    " AND v.model_id = (SELECT max(id) FROM model))"
+    " AND v.model_id = (SELECT id FROM model ORDER BY serving DESC LIMIT 1))"
 )
 
 PUBLIC_THREADS = (10, 11)
@@ -67,6 +72,7 @@ class Store(Queries):
         self.refusals = RefusalStore(database)
         self.completeness = CompletenessStore(database)
         self.chunks = ChunkStore(database)
+        self.embeddings = EmbeddingStore(database)
         self.vectors = VectorStore(database)
         self.alerts = AlertStore(database)
         self.exports = ExportStore(database)
@@ -77,8 +83,12 @@ class Store(Queries):
         self.traces = TraceStore(database)
         self.standing = StandingStore(database)
         self.purge = PurgeStore(database)
+        self.people = PeopleStore(database)
+        self.erasures = ErasureStore(database)
         self.words = WordIndex(database)
         self.lookup = Lookup(database)
+        self.surroundings = SurroundingsStore(database)
+        self.spending = SpendingStore(database)
 
     @classmethod
     def open(cls, path: Path, *, durability: Durability = "NORMAL", busy_seconds: float = BUSY_SECONDS) -> Store:
@@ -107,9 +117,16 @@ class Store(Queries):
             raise
         return cls(database)
 
-    def ingest(self, *, index_bots: bool = False, command_prefix: str = "") -> Ingest:
-        """The writer of messages and coverage: capture has one, so has an import. For the rest see SearchPolicy."""
-        return Ingest(self._database, index_bots=index_bots, command_prefix=command_prefix)
+    def ingest(self, *, index_bots: bool = False, command_prefix: str = "", deleted_kept_days: float = 0) -> Ingest:
+        """The writer of messages and coverage: capture has one, so has an import. `deleted_kept_days`: how long what a
+        deleted message said is kept, found by nobody; for the rest see SearchPolicy."""
+        kept_ms = int(deleted_kept_days * 86_400_000)
+        return Ingest(self._database, index_bots=index_bots, command_prefix=command_prefix, deleted_kept_ms=kept_ms)
+
+    @property
+    def database(self) -> APSWDatabase:
+        """For query classes that no Store has."""
+        return self._database
 
     def close(self) -> None:
         """Close this thread's connection."""

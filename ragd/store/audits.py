@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ragd.store.coverage import Interval
 from ragd.store.database import Queries, Row
+from ragd.store.withholding import ERASED
 
 Kind = Literal["asked", "daily"]
 State = Literal["waiting", "running", "done", "failed"]
@@ -77,6 +78,8 @@ class StoredMessage:
     content: str
     edited_at: int
     deleted: bool
+    withheld: bool = False
+    """It was erased here on purpose, or never stored: Discord may well have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,12 +235,12 @@ class AuditStore(Queries):
     def messages(self, channel_id: int, span: Interval) -> list[StoredMessage]:
         """What the store has in a span of ids, tombstones too, ascending."""
         rows = self._all(
-            "SELECT id, author_id, content, edited_at, deleted FROM message"
+            f"SELECT id, author_id, content, edited_at, deleted, deleted AND source = '{ERASED}' FROM message"
             " WHERE channel_id = ? AND id BETWEEN ? AND ? ORDER BY id",
             channel_id,
             *span,
         )
-        return [StoredMessage(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows]
+        return [StoredMessage(row[0], row[1], row[2], row[3], bool(row[4]), bool(row[5])) for row in rows]
 
     def any_message(self, at: float) -> tuple[int, int] | None:
         """Channel and id of one message, every one as likely as any other for an evenly spread `at` of 0 to 1.
@@ -257,9 +260,11 @@ class AuditStore(Queries):
         return int(self._one("SELECT count(*) FROM (SELECT 1 FROM message WHERE NOT deleted LIMIT ?)", most)[0])
 
     def count_in(self, channel_id: int, *, thread: bool) -> int:
-        """Messages of a channel that are not deleted; of a thread without what Discord leaves out of its count."""
+        """Messages of a channel that Discord should have, those that are withheld here too; of a thread without what
+        Discord leaves out of its count."""
         of_thread = "AND id <> channel_id AND type <> 21" if thread else ""
-        query = f"SELECT count(*) FROM message WHERE channel_id = ? AND NOT deleted {of_thread}"
+        there = f"(NOT deleted OR source = '{ERASED}')"
+        query = f"SELECT count(*) FROM message WHERE channel_id = ? AND {there} {of_thread}"
         return int(self._one(query, channel_id)[0])
 
     # What came of it

@@ -1,4 +1,4 @@
-"""What the syncer reads and writes: dirty cells, a cell's messages, its chunks and vectors."""
+"""What the syncer reads and writes: dirty cells, a cell's messages, its chunks with their vectors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ragd.store.canary import CANARY_CHANNEL
-from ragd.store.database import Queries
-from ragd.store.models import DirtyCell, EmbeddingModel, SyncState
+from ragd.store.database import Row
+from ragd.store.embeddings import VectorTable
+from ragd.store.models import DirtyCell, SyncState
 
 CellOf = Callable[[int], int]
 """The number of the cell that a message id falls into."""
@@ -23,6 +24,9 @@ REMOVALS_PRUNED = "removals_pruned"
 FULL_PASSES_WANTED = "full_pass_wanted"
 """Counter: how often somebody asked for a full pass. The syncer heeds that it grew, not how far."""
 
+DROPPED = "chunks_dropped"
+"""Counter: chunks that went at once, with a message of theirs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -34,6 +38,12 @@ class Cell:
     low_id: int
     high_id: int
     messages: int
+
+
+_WIDEN = (
+    "ON CONFLICT (strategy, channel_id, cell) DO UPDATE SET low_id = min(low_id, excluded.low_id),"
+    " high_id = max(high_id, excluded.high_id), messages = messages + 1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ class MessageText:
     reply_to_id: int | None
 
 
-class ChunkStore(Queries):
+class ChunkStore(VectorTable):
     """Queries of the syncer. One process, one thread."""
 
     # Following the messages
@@ -122,9 +132,7 @@ class ChunkStore(Queries):
         now_ms = _now_ms()
         self._execute_many(
             "INSERT INTO dirty_cell (strategy, channel_id, cell, low_id, high_id, messages, marked_at)"
-            " VALUES (?, ?, ?, ?, ?, 1, ?)"
-            " ON CONFLICT (strategy, channel_id, cell) DO UPDATE SET low_id = min(low_id, excluded.low_id),"
-            " high_id = max(high_id, excluded.high_id), messages = messages + 1",
+            f" VALUES (?, ?, ?, ?, ?, 1, ?) {_WIDEN}",
             ((strategy, channel_id, cell_of(mid), mid, mid, now_ms) for channel_id, mid in messages),
         )
 
@@ -203,27 +211,22 @@ class ChunkStore(Queries):
         )
         return [StoredChunk(*row) for row in rows]
 
-    def unembedded(self, hashes: Collection[bytes], model_id: int) -> set[bytes]:
-        """Which of the text hashes have no vector of the model yet."""
-        query = "SELECT 1 FROM vector WHERE model_id = ? AND text_hash = ?"
-        known = {digest for digest in hashes if self._all(query, model_id, digest)}
-        return set(hashes) - known
-
     def commit_cell(
         self,
         cell: Cell,
         removed: Sequence[int],
         added: Sequence[NewChunk],
-        vectors: Mapping[bytes, bytes],
-        model_id: int,
+        vectors: Mapping[int, Mapping[bytes, bytes]],
         keep: Collection[bytes] = (),
     ) -> None:
         """Replace chunks of a cell in one transaction, and take the cell off the list unless it changed meanwhile.
 
-        `keep` names texts that another cell is about to use: their vectors stay though no chunk has them just now.
+        `vectors` are those that the new chunks' texts have not got yet, by model id and text hash. `keep` names texts
+        that another cell is about to use: their vectors stay though no chunk has them just now.
         """
         with self._transaction():
-            self._store_vectors(vectors, model_id)
+            for model_id, made in vectors.items():
+                self._store_vectors(made, model_id)
             self._remove(cell.strategy, removed, keep={*keep, *(chunk.text_hash for chunk in added)})
             self._add(cell, added)
             DirtyCell.delete().where(
@@ -237,12 +240,6 @@ class ChunkStore(Queries):
                 & (DirtyCell.channel_id == cell.channel_id)
                 & (DirtyCell.cell == cell.cell)
             ).execute(self._database)
-
-    def _store_vectors(self, vectors: Mapping[bytes, bytes], model_id: int) -> None:
-        self._execute_many(
-            "INSERT OR IGNORE INTO vector (model_id, text_hash, data) VALUES (?, ?, ?)",
-            ((model_id, digest, data) for digest, data in vectors.items()),
-        )
 
     def _add(self, cell: Cell, chunks: Sequence[NewChunk]) -> None:
         change = self._take_changes(len(chunks))
@@ -267,9 +264,71 @@ class ChunkStore(Queries):
                 "INSERT INTO chunk_message (chunk_id, message_id) VALUES (?, ?)", ((chunk_id, mid) for mid in ids)
             )
 
-    def _remove(self, strategy: str, chunk_ids: Sequence[int], keep: Collection[bytes] = ()) -> None:
-        """Drop chunks, their text and, unless another chunk (or `keep`) shares it, their vectors."""
-        change, now = self._take_changes(len(chunk_ids)), int(time.time())
+    def blank(self, message_ids: Collection[int]) -> None:
+        """Erase the text of every chunk that holds one of them, within the caller's transaction.
+
+        What others said in it is found by its vector until the syncer makes it anew; answers quote messages alone.
+        """
+        self._execute_many(
+            "UPDATE chunk SET text = '' WHERE id IN (SELECT chunk_id FROM chunk_message WHERE message_id = ?)",
+            ((message_id,) for message_id in message_ids),
+        )
+
+    def drop(self, message_ids: Collection[int]) -> tuple[int, int]:
+        """Drop every chunk that holds one of them, within the caller's transaction; returns how many, and vectors.
+
+        Their cells are marked: the syncer makes them anew of what is left.
+        """
+        dropped: dict[int, Row] = {}
+        for message_id in message_ids:
+            for row in self._all(
+                "SELECT c.id, c.strategy, c.channel_id, c.cell, c.first_id, c.last_id FROM chunk_message cm"
+                " JOIN chunk c ON c.id = cm.chunk_id WHERE cm.message_id = ?",
+                message_id,
+            ):
+                dropped[row[0]] = row[1:]
+        return self._drop(dropped)
+
+    def drop_channel(self, channel_id: int, limit: int) -> tuple[int, int]:
+        """The same of up to `limit` chunks of a channel."""
+        rows = self._all(
+            "SELECT c.id, c.strategy, c.channel_id, c.cell, c.first_id, c.last_id FROM sync_state s"
+            " JOIN chunk c ON c.strategy = s.strategy WHERE c.channel_id = ? LIMIT ?",
+            channel_id,
+            limit,
+        )
+        return self._drop({row[0]: row[1:] for row in rows})
+
+    def _drop(self, chunks: Mapping[int, Row]) -> tuple[int, int]:
+        if not chunks:
+            return 0, 0
+        now_ms, vectors = _now_ms(), 0
+        for chunk_id, (strategy, *cell) in chunks.items():
+            vectors += self._remove(strategy, [chunk_id])
+            self._execute(
+                "INSERT INTO dirty_cell (strategy, channel_id, cell, low_id, high_id, messages, marked_at)"
+                f" VALUES (?, ?, ?, ?, ?, 1, ?) {_WIDEN}",
+                strategy,
+                *cell,
+                now_ms,
+            )
+        self._execute(
+            "INSERT INTO counter (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + ?",
+            DROPPED,
+            len(chunks),
+            len(chunks),
+        )
+        return len(chunks), vectors
+
+    def dropped(self) -> int:
+        """How many chunks were ever taken out otherwise than by the syncer's own plans."""
+        rows = self._all("SELECT value FROM counter WHERE name = ?", DROPPED)
+        return int(rows[0][0]) if rows else 0
+
+    def _remove(self, strategy: str, chunk_ids: Sequence[int], keep: Collection[bytes] = ()) -> int:
+        """Drop chunks, their text and, unless another chunk (or `keep`) shares it, their vectors; returns how many of
+        these."""
+        change, now, vectors = self._take_changes(len(chunk_ids)), int(time.time()), 0
         for offset, chunk_id in enumerate(chunk_ids):
             for (text_hash,) in self._all("DELETE FROM chunk WHERE id = ? RETURNING text_hash", chunk_id):
                 self._execute("DELETE FROM chunk_message WHERE chunk_id = ?", chunk_id)
@@ -281,51 +340,16 @@ class ChunkStore(Queries):
                     now,
                 )
                 if text_hash not in keep:
-                    self._drop_unused_vector(text_hash)
+                    vectors += self._drop_unused_vector(text_hash)
+        return vectors
 
-    def _drop_unused_vector(self, text_hash: bytes) -> None:
-        self._execute(
+    def _drop_unused_vector(self, text_hash: bytes) -> int:
+        return self._execute(
             "DELETE FROM vector WHERE text_hash = ?1 AND NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.text_hash = ?1)",
             text_hash,
         )
 
-    def _take_changes(self, count: int) -> int:
-        """Reserve `count` chunk change numbers; returns the first."""
-        (last,) = self._one("UPDATE counter SET value = value + ? WHERE name = 'chunk_change' RETURNING value", count)
-        return int(last) - count + 1
-
-    # Models and repair
-
-    def model_id(self, key: str, name: str, dimension: int) -> int:
-        """The id of an embedding model, made when it is new."""
-        with self._transaction():
-            EmbeddingModel.insert(key=key, name=name, dimension=dimension).on_conflict_ignore().execute(self._database)
-            return int(self._one("SELECT id FROM model WHERE key = ?", key)[0])
-
-    def without_vector(self, model_id: int, limit: int) -> list[tuple[bytes, str]]:
-        """Texts of chunks that have no vector of the model: all of them after a change of model."""
-        return [
-            (row[0], row[1])
-            for row in self._all(
-                "SELECT DISTINCT text_hash, text FROM chunk WHERE NOT EXISTS"
-                " (SELECT 1 FROM vector v WHERE v.model_id = ? AND v.text_hash = chunk.text_hash) LIMIT ?",
-                model_id,
-                limit,
-            )
-        ]
-
-    def add_vectors(self, vectors: dict[bytes, bytes], model_id: int) -> None:
-        """Store vectors for chunks that exist, and give those chunks new change numbers for the searcher to follow."""
-        with self._transaction():
-            self._store_vectors(vectors, model_id)
-            for digest in vectors:
-                for (chunk_id,) in self._all("SELECT id FROM chunk WHERE text_hash = ?", digest):
-                    self._execute("UPDATE chunk SET change = ? WHERE id = ?", self._take_changes(1), chunk_id)
-
-    def drop_other_models(self, model_id: int) -> None:
-        """Forget the vectors of models that are in use no more, once the current one has them all."""
-        with self._transaction():
-            self._execute("DELETE FROM vector WHERE model_id <> ?", model_id)
+    # Repair
 
     def mark_inconsistent(self, strategy: str, cell_of: CellOf) -> int:
         """The full pass: find messages that no chunk holds and chunks that hold deleted ones, and mark their cells."""

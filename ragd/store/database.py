@@ -84,6 +84,8 @@ def _pragmas(durability: Durability, read_only: bool) -> list[tuple[str, Any]]:
         ("foreign_keys", 0),
         ("temp_store", "memory"),
         ("cache_size", -16_000),
+        # What is deleted is overwritten with zeros, within its page (ragd/store/rewriting.py does the rest).
+        ("secure_delete", 1),
         ("query_only", int(read_only)),
     ]
 

@@ -13,11 +13,12 @@ from playhouse.apsw_ext import APSWDatabase
 from ragd.store.coverage import THREAD_TYPES, CoverageStore, Interval
 from ragd.store.database import Queries, Row
 from ragd.store.events import GuildSeen, Imported, ImportedChannel, ImportedRow, MessageRow
+from ragd.store.withholding import Withholding
 from ragd.text import SearchPolicy, is_chunkable
 
-Verdict = Literal["new", "updated", "known", "older", "deleted", "elsewhere", "excluded"]
+Verdict = Literal["new", "updated", "known", "older", "deleted", "elsewhere", "excluded", "withheld"]
 """`older`: what the store has was read from Discord later; `deleted`: it is gone from Discord; `elsewhere`: the store
-has it in another channel; `excluded`: the channel is left out."""
+has it in another channel; `excluded`: the channel is left out; `withheld`: its author objected or it is too old."""
 
 _COLUMNS = "author_id, author_name, is_bot, type, content, extra, reactions, reply_to_id, edited_at"
 
@@ -40,9 +41,13 @@ _THREADS = ",".join(map(str, THREAD_TYPES))
 class ImportStore(Queries):
     """Part of Ingest's transaction."""
 
-    def __init__(self, database: APSWDatabase, policy: SearchPolicy) -> None:
+    def __init__(
+        self, database: APSWDatabase, policy: SearchPolicy, withhold: Callable[[Sequence[MessageRow]], None]
+    ) -> None:
         super().__init__(database)
         self._policy = policy
+        self._withhold = withhold
+        self._withholding = Withholding(database)
         self._coverage = CoverageStore(database)
 
     def take(self, event: Imported, next_change: Callable[[], int]) -> Tally[Verdict]:
@@ -54,12 +59,18 @@ class ImportStore(Queries):
         deleted, excluded = self._state(channel.id)
         if excluded:
             return Tally({"excluded": len(event.rows)})
-        verdicts = self._judge(channel.id, event.rows, all_gone=deleted)
+        _, withheld = self._withholding.split([imported.row for imported in event.rows])
+        self._withhold(withheld)
+        kept_out = {row.id for row in withheld}
+        rows = [imported for imported in event.rows if imported.row.id not in kept_out]
+        verdicts = self._judge(channel.id, rows, all_gone=deleted)
         self._write(verdicts, next_change)
         for start_id, end_id in () if deleted else event.proved:
             self._coverage.add_interval(channel.id, start_id, end_id, "import")
         self._note_newest(channel.id, event.rows)
-        return Tally(verdict for _, verdict in verdicts)
+        told: Tally[Verdict] = Tally(verdict for _, verdict in verdicts)
+        told["withheld"] += len(withheld)
+        return told
 
     def _see_guild(self, guild: GuildSeen) -> None:
         self._execute("INSERT INTO guild (id, name) VALUES (?, ?) ON CONFLICT DO NOTHING", guild.id, guild.name)

@@ -12,6 +12,7 @@ from peewee import EXCLUDED, fn
 from playhouse.apsw_ext import APSWDatabase
 
 from ragd.scope import Scope
+from ragd.store.chunks import ChunkStore
 from ragd.store.coverage import CoverageStore
 from ragd.store.database import Queries
 from ragd.store.events import (
@@ -61,8 +62,16 @@ class Ingest(Queries):
     session. That memory is lost with the process, on purpose: the next session has to prove itself anew.
     """
 
-    def __init__(self, database: APSWDatabase, *, index_bots: bool = False, command_prefix: str = "") -> None:
+    def __init__(
+        self,
+        database: APSWDatabase,
+        *,
+        index_bots: bool = False,
+        command_prefix: str = "",
+        deleted_kept_ms: int = 0,
+    ) -> None:
         super().__init__(database)
+        self._deleted_kept_ms = deleted_kept_ms
         self._live_from: dict[int, int] = {}
         self._excluded = StandingStore(database).excluded()
         self._judgement = Judgement(database)
@@ -78,7 +87,7 @@ class Ingest(Queries):
 
         Raises TransientError when the database is locked or full: the caller keeps the batch and tries again.
         """
-        batch = _Batch(self._database, dict(self._live_from), set(self._excluded), self._policy)
+        batch = _Batch(self._database, dict(self._live_from), set(self._excluded), self._policy, self._deleted_kept_ms)
         with self._transaction():
             batch.run(events)
         self._live_from, self._excluded = batch.live_from, batch.excluded
@@ -95,15 +104,21 @@ class _Batch(Queries):
     """One transaction's work; its memory becomes Ingest's only when the commit succeeded."""
 
     def __init__(
-        self, database: APSWDatabase, live_from: dict[int, int], excluded: set[int], policy: SearchPolicy
+        self,
+        database: APSWDatabase,
+        live_from: dict[int, int],
+        excluded: set[int],
+        policy: SearchPolicy,
+        deleted_kept_ms: int,
     ) -> None:
         super().__init__(database)
         self._coverage = CoverageStore(database)
         self._standing = StandingStore(database)
         self._refusals = RefusalStore(database)
         self._reactions = ReactionStore(database)
-        self._messages = MessageWriter(database, policy, self._next_change)
-        self._imports = ImportStore(database, policy)
+        self._messages = MessageWriter(database, policy, self._next_change, deleted_kept_ms=deleted_kept_ms)
+        self._chunks = ChunkStore(database)
+        self._imports = ImportStore(database, policy, self._messages.withhold)
         self.live_from = live_from
         self.excluded = excluded
         """Channels whose messages are not taken: those that no client has in its cache too."""
@@ -227,6 +242,8 @@ class _Batch(Queries):
     def _deleted(self, events: list[Deleted]) -> None:
         for event in events:
             self._messages.bury(event.guild_id, event.channel_id, event.message_ids, "gateway")
+            # their text goes with this commit, also from chunks that the syncer might come to days later
+            self._chunks.blank(event.message_ids)
             self.totals["deleted"] += len(event.message_ids)
 
     def _pages_read(self, events: list[PageRead]) -> None:

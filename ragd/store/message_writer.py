@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from playhouse.apsw_ext import APSWDatabase
 
+from ragd.store.chunks import ChunkStore
 from ragd.store.coverage import CoverageStore
 from ragd.store.database import Queries
 from ragd.store.events import MessageRow, PageRead
 from ragd.store.reactions import ReactionStore
+from ragd.store.withholding import ERASED, Withholding
 from ragd.text import SearchPolicy, is_chunkable
 
 _TOMBSTONE_SLICE = 5_000
@@ -41,13 +43,32 @@ WHERE message.deleted AND message.source = 'purge'
 # applied after it changes nothing. But what was purged here, and is there at Discord, comes back where it is captured
 # again. With equal edit times the later word counts (an embed that Discord filled in).
 
-_TOMBSTONE = """
-INSERT INTO message (id, guild_id, channel_id, deleted, source, received_at, change) VALUES (?, ?, ?, 1, ?, ?, ?)
-ON CONFLICT (id) DO UPDATE SET
-    deleted = 1, chunkable = 0, content = '', extra = '{}', reactions = '{}', author_name = '',
-    change = excluded.change, source = CASE WHEN message.source = 'purge' THEN excluded.source ELSE message.source END
+_INSERT_TOMBSTONE = (
+    "INSERT INTO message (id, guild_id, channel_id, deleted, source, received_at, change, erase_at)"
+    " VALUES (?, ?, ?, 1, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET deleted = 1, chunkable = 0, change ="
+    " excluded.change, source = CASE WHEN message.source = 'purge' THEN excluded.source ELSE message.source END"
+)
+_TOMBSTONE = f"""
+{_INSERT_TOMBSTONE}, content = '', extra = '{{}}', reactions = '{{}}', author_name = '', erase_at = 0
 WHERE NOT message.deleted OR message.source = 'purge'
 """
+
+_SOFT_TOMBSTONE = f"""
+{_INSERT_TOMBSTONE}, erase_at = excluded.erase_at
+WHERE NOT message.deleted OR message.source = 'purge'
+"""
+# What it said stays for RAGD_DELETED_RETENTION_DAYS: nobody finds it, for nothing of it is chunkable.
+
+_WITHHELD = f"""
+INSERT INTO message (id, guild_id, channel_id, deleted, source, received_at, change)
+VALUES (?1, ?2, ?3, 1, '{ERASED}', ?4, ?5)
+ON CONFLICT (id) DO UPDATE SET
+    deleted = 1, chunkable = 0, content = '', extra = '{{}}', reactions = '{{}}', author_id = 0, author_name = '',
+    reply_to_id = NULL, edited_at = 0, erase_at = 0, change = excluded.change, source = '{ERASED}'
+WHERE message.deleted AND message.source = 'purge' OR NOT message.deleted AND ?6 > message.edited_at
+"""
+# What was stored before its author objected stays until it is erased or edited: neither the old text, which does not
+# hold any more, nor the new one, which is not to be stored, may be kept then.
 
 
 _YIELD = "DELETE FROM message WHERE id = ? AND source = 'import' AND NOT deleted"
@@ -66,9 +87,14 @@ class _Known:
 class MessageWriter(Queries):
     """Part of Ingest's transaction."""
 
-    def __init__(self, database: APSWDatabase, policy: SearchPolicy, next_change: Callable[[], int]) -> None:
+    def __init__(
+        self, database: APSWDatabase, policy: SearchPolicy, next_change: Callable[[], int], *, deleted_kept_ms: int = 0
+    ) -> None:
         super().__init__(database)
         self.policy = policy
+        self._deleted_kept_ms = deleted_kept_ms
+        self._withholding = Withholding(database)
+        self._chunks = ChunkStore(database)
         self._next_change = next_change
         self._coverage = CoverageStore(database)
         self._reactions = ReactionStore(database)
@@ -76,10 +102,19 @@ class MessageWriter(Queries):
 
     def write(self, rows: Sequence[MessageRow], source: str) -> int:
         """Store messages, or what is new about them; returns how many rows that changed or made."""
-        self._execute_many(_YIELD, ((row.id,) for row in rows))
+        kept, withheld = self._withholding.split(rows)
+        self._execute_many(_YIELD, ((row.id,) for row in kept))
         before = self._writes()
-        self._execute_many(_UPSERT, (self._parameters(row, source) for row in rows))
+        self._execute_many(_UPSERT, (self._parameters(row, source) for row in kept))
+        self.withhold(withheld)
         return self._writes() - before
+
+    def withhold(self, rows: Sequence[MessageRow]) -> None:
+        """Store of them only that they exist."""
+        self._execute_many(
+            _WITHHELD,
+            ((row.id, row.guild_id, row.channel_id, self._now_ms, self._next_change(), row.edited_at) for row in rows),
+        )
 
     def _parameters(self, row: MessageRow, source: str) -> tuple[object, ...]:
         return (
@@ -108,6 +143,7 @@ class MessageWriter(Queries):
         living = {message_id: one.reactions for message_id, one in known.items() if not one.deleted}
         vanished = living.keys() - {row.id for row in page.rows}
         self.bury(page.guild_id, page.channel_id, sorted(vanished), "rest")
+        self._chunks.blank(vanished)
         written = self.write(page.rows, "rest")
         self._reactions.state(page.rows, living)
         new = [row.id for row in page.rows if row.id not in known or known[row.id].is_import]
@@ -115,7 +151,7 @@ class MessageWriter(Queries):
         return Tally(
             deleted=len(vanished),
             missed_posts=self._count_proved(page.channel_id, unheard),
-            missed_edits=written - len(new),
+            missed_edits=max(0, written - len(new)),  # an imported one of somebody who objected is new, and not written
             missed_deletes=len(vanished),
         )
 
@@ -142,10 +178,12 @@ class MessageWriter(Queries):
 
     def bury(self, guild_id: int, channel_id: int, message_ids: Sequence[int], source: str) -> None:
         """Make tombstones of them, also of those that were never seen."""
+        kept_ms = self._deleted_kept_ms
+        erase_at = self._now_ms + kept_ms if kept_ms else 0
         self._execute_many(
-            _TOMBSTONE,
+            _SOFT_TOMBSTONE if kept_ms else _TOMBSTONE,
             (
-                (message_id, guild_id, channel_id, source, self._now_ms, self._next_change())
+                (message_id, guild_id, channel_id, source, self._now_ms, self._next_change(), erase_at)
                 for message_id in message_ids
             ),
         )

@@ -232,6 +232,63 @@ MIGRATIONS: tuple[Migration, ...] = (
             " ('words_to_fill', (SELECT coalesce(max(id) + 1, 0) FROM message))",
         ),
     ),
+    Migration(
+        6,
+        "erasure, opt-out, retention",
+        (
+            "ALTER TABLE message ADD COLUMN erase_at INTEGER NOT NULL DEFAULT 0",
+            "CREATE INDEX message_erase ON message (erase_at) WHERE erase_at > 0",
+            """CREATE TABLE person (
+                user_id INTEGER PRIMARY KEY,
+                opted_out_at INTEGER NOT NULL DEFAULT 0,
+                erased_until INTEGER NOT NULL DEFAULT 0
+            )""",
+            "CREATE TABLE opt_in_channel (channel_id INTEGER PRIMARY KEY, since INTEGER NOT NULL)",
+            """CREATE TABLE consent (
+                channel_id INTEGER NOT NULL,
+                user_id INTEGER NOT NULL,
+                from_id INTEGER NOT NULL,
+                PRIMARY KEY (channel_id, user_id)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE cutoff (
+                channel_id INTEGER PRIMARY KEY,
+                before_id INTEGER NOT NULL,
+                erased_to INTEGER NOT NULL DEFAULT 0
+            )""",
+            """CREATE TABLE erasure (
+                id INTEGER PRIMARY KEY,
+                kind TEXT NOT NULL,
+                subject INTEGER NOT NULL,
+                until_id INTEGER NOT NULL,
+                asked_by TEXT NOT NULL,
+                state TEXT NOT NULL,
+                asked_at INTEGER NOT NULL,
+                finished_at INTEGER,
+                messages INTEGER NOT NULL DEFAULT 0,
+                chunks INTEGER NOT NULL DEFAULT 0,
+                vectors INTEGER NOT NULL DEFAULT 0,
+                index_change INTEGER NOT NULL DEFAULT 0,
+                problem TEXT NOT NULL DEFAULT '',
+                receipt TEXT NOT NULL DEFAULT '{}'
+            )""",
+            "CREATE INDEX erasure_open ON erasure (id) WHERE state <> 'done'",
+        ),
+    ),
+    Migration(
+        7,
+        "which model serves, and what its vectors depend on",
+        (
+            "ALTER TABLE model ADD COLUMN sha256 TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE model ADD COLUMN pooling TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE model ADD COLUMN max_tokens INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE model ADD COLUMN text_form INTEGER NOT NULL DEFAULT 0",
+            # whoever opens it looks whether it is the one with that key
+            "ALTER TABLE model ADD COLUMN source TEXT NOT NULL DEFAULT 'bundled'",
+            "ALTER TABLE model ADD COLUMN serving INTEGER NOT NULL DEFAULT 0",
+            "UPDATE model SET serving = 1 WHERE id = (SELECT max(id) FROM model)",
+            "CREATE INDEX chunk_last ON chunk (last_id, id)",
+        ),
+    ),
 )
 
 

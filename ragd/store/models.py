@@ -78,11 +78,14 @@ class Message(Model):
     chunkable = BooleanField(default=False)
     """Whether it takes part in search: not deleted, with text, by somebody who counts (`SearchPolicy`)."""
     source = TextField()
-    """`gateway`, `rest`, `import`, `canary`: who said so first; Discord's word takes the place of a file's."""
+    """`gateway`, `rest`, `import`, `canary`: who said so first; Discord's word takes the place of a file's. Of a
+    tombstone also `purge` (it may come back) and `erased` (it may not)."""
     received_at = BigIntegerField()
     """When it was read from Discord; so of an import, when that was exported."""
     change = BigIntegerField()
     """Grows with every write to any message; commits are in its order, so a reader that follows it misses none."""
+    erase_at = BigIntegerField(default=0)
+    """Of a deleted message whose text is kept for a while (RAGD_DELETED_RETENTION_DAYS): until then."""
 
 
 class Coverage(Model):
@@ -110,10 +113,21 @@ class Counter(Model):
 
 
 class EmbeddingModel(Model):
+    """What vectors depend on; those of different models are never compared."""
+
     id = AutoField()
     key = TextField()
     name = TextField()
     dimension = IntegerField()
+    sha256 = TextField(default="")
+    pooling = TextField(default="")
+    max_tokens = IntegerField(default=0)
+    text_form = IntegerField(default=0)
+    """The version of how a text is put before the model; 0 for models stored before this was kept."""
+    source = TextField(default="bundled")
+    """Where it is opened (ragd/embedders.py)."""
+    serving = IntegerField(default=0)
+    """The number of the switch that made it answer questions: the highest serves, 0 never did."""
 
     class Meta:
         table_name = "model"
@@ -281,6 +295,73 @@ class HealthHistory(Model):
         table_name = "health_history"
 
 
+class Person(Model):
+    """A user who has objected, or was erased."""
+
+    user_id = BigIntegerField(primary_key=True)
+    opted_out_at = BigIntegerField(default=0)
+    """From then on nothing is stored; 0: is not opted out."""
+    erased_until = BigIntegerField(default=0)
+    """No message of theirs up to this id is ever stored again."""
+
+
+class OptInChannel(Model):
+    """A channel in which, with its threads, only who agreed is recorded."""
+
+    channel_id = BigIntegerField(primary_key=True)
+    since = BigIntegerField()
+
+    class Meta:
+        table_name = "opt_in_channel"
+
+
+class Consent(Model):
+    """Somebody agreed to be recorded in such a channel, from that message id on."""
+
+    channel_id = BigIntegerField()
+    user_id = BigIntegerField()
+    from_id = BigIntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("channel_id", "user_id")
+
+
+class Cutoff(Model):
+    """Nothing older than `before_id` is kept of a channel, or with channel 0 of any; done up to `erased_to`."""
+
+    channel_id = BigIntegerField(primary_key=True)
+    before_id = BigIntegerField()
+    erased_to = BigIntegerField(default=0)
+
+
+class Erasure(Model):
+    """One wish to have something gone, from its request to its receipt; times in Unix seconds."""
+
+    id = AutoField()
+    kind = TextField()
+    """`user`, `channel` or `before`."""
+    subject = BigIntegerField()
+    """The user's or the channel's id; 0 for all channels."""
+    until_id = BigIntegerField()
+    """Messages up to this id (`user`), or older than it (`before`)."""
+    asked_by = TextField()
+    """`member` or `operator`."""
+    state = TextField()
+    """What is being done: `rows`, `file`, `log`, `index`, `done` (ragd/erasing.py)."""
+    asked_at = BigIntegerField()
+    finished_at = BigIntegerField(null=True)
+    messages = IntegerField(default=0)
+    chunks = IntegerField(default=0)
+    vectors = IntegerField(default=0)
+    """How many of each were taken out."""
+    index_change = BigIntegerField(default=0)
+    """The chunks' change number that index files must have followed."""
+    problem = TextField(default="")
+    """What it waits for."""
+    receipt = TextField(default="{}")
+    """JSON, once done; ids and counts, no word of anybody's."""
+
+
 MODELS: tuple[type[Model], ...] = (
     Guild,
     Channel,
@@ -298,4 +379,9 @@ MODELS: tuple[type[Model], ...] = (
     Audit,
     HealthCheck,
     HealthHistory,
+    Person,
+    OptInChannel,
+    Consent,
+    Cutoff,
+    Erasure,
 )

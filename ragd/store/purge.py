@@ -22,8 +22,8 @@ Reason = Literal["captured", "denied", "deleted", "unreadable", "left"]
 SLICE = 1_000
 """Messages a transaction: some 10 ms, in which capture waits."""
 
-_FILLED = "(NOT deleted OR author_id <> 0 OR author_name <> '' OR reactions <> '{}')"
-"""What a tombstone of Discord's keeps, a purged one does not: who wrote it."""
+_FILLED = "(NOT deleted OR author_id <> 0 OR author_name <> '' OR reactions <> '{}' OR erase_at > 0)"
+"""What a tombstone of Discord's keeps, a purged one does not: who wrote it, and for a while what."""
 
 _REASON = (
     "CASE WHEN coalesce(g.removed, 0) THEN 'left' WHEN c.deleted THEN 'deleted' WHEN c.excluded THEN 'denied'"
@@ -100,7 +100,8 @@ class PurgeStore(Queries):
             )
             self._empty([row[0] for row in rows if not row[1]])
             self._execute_many(
-                "UPDATE message SET author_id = 0, author_name = '', reactions = '{}' WHERE id = ?",
+                "UPDATE message SET content = '', extra = '{}', author_id = 0, author_name = '', reactions = '{}',"
+                " erase_at = 0 WHERE id = ?",
                 ((row[0],) for row in rows if row[1]),
             )
         return int(rows[-1][0]) if rows else 0

@@ -22,6 +22,12 @@ class StandingStore(Queries):
         """Ids of channels that the lists leave out."""
         return {row[0] for row in self._all("SELECT id FROM channel WHERE excluded")}
 
+    def places(self) -> dict[int, tuple[int | None, ...]]:
+        """Every channel and thread with the way to it: thread, channel, category, guild; the most specific first."""
+        rows = self._all("SELECT id, guild_id, parent_id FROM channel")
+        parents = {row[0]: row[2] for row in rows}
+        return {row[0]: (row[0], row[2], parents.get(row[2]), row[1]) for row in rows}
+
     def apply_scope(self, scope: Scope) -> set[int]:
         """Say of every channel and thread, those that no client has in its cache too, whether the lists leave it out;
         returns the ids of those that they do."""

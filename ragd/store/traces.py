@@ -108,11 +108,11 @@ class TraceStore(Queries):
         return Standing(proof, next((hole for hole in holes if hole[0] <= message_id <= hole[1]), None))
 
     def chunks(self, message_id: int) -> list[ChunkFacts]:
-        """The chunks that hold it, with vectors of the model that is in use."""
+        """The chunks that hold it, with vectors of the model that answers questions."""
         rows = self._all(
             "SELECT c.id, c.strategy, c.key, (SELECT count(*) FROM chunk_message WHERE chunk_id = c.id), c.made_at,"
             " c.change, (SELECT m.name FROM model m JOIN vector v ON v.model_id = m.id AND v.text_hash = c.text_hash"
-            " WHERE m.id = (SELECT max(id) FROM model))"
+            " WHERE m.id = (SELECT id FROM model ORDER BY serving DESC LIMIT 1))"
             " FROM chunk_message cm JOIN chunk c ON c.id = cm.chunk_id WHERE cm.message_id = ?"
             " ORDER BY c.strategy, c.id",
             message_id,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.chunks import REMOVALS_PRUNED
 from ragd.store.database import Queries
+from ragd.store.erasure import PURGE_WANTED, PURGED
 from ragd.store.scope import FINDABLE, OPEN, THREADS, Filter, of_chunks, reach
 
 _VARIABLES = 500
@@ -23,6 +24,14 @@ class Changes:
     removed: list[int]
     position: int
     more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Ids of chunks that an index must hold, and of those that it may: what changed after it followed last."""
+
+    due: list[int]
+    open: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,26 @@ class VectorStore(Queries):
         rows = self._all("SELECT value FROM counter WHERE name = ?", REMOVALS_PRUNED)
         return int(rows[0][0]) if rows else 0
 
+    def purge_wanted(self) -> int:
+        """The chunk change at which something was erased last: what was removed up to it must be in no index file."""
+        rows = self._all("SELECT value FROM counter WHERE name = ?", PURGE_WANTED)
+        return int(rows[0][0]) if rows else 0
+
+    def purged(self, strategy: str) -> int:
+        """The newest `purge_wanted` that the strategy's files have seen."""
+        rows = self._all("SELECT value FROM counter WHERE name = ?", PURGED + strategy)
+        return int(rows[0][0]) if rows else 0
+
+    def note_purged(self, strategy: str, change: int) -> None:
+        """No file of the strategy's holds anything that was removed up to that change."""
+        with self._transaction():
+            self._execute(
+                "INSERT INTO counter (name, value) VALUES (?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+                PURGED + strategy,
+                change,
+            )
+
     def changes(self, strategy: str, model_id: int, position: int, limit: int) -> Changes:
         """The next changes after `position`, at most `limit` added chunks at a time."""
         upto = self.last_change()
@@ -98,6 +127,18 @@ class VectorStore(Queries):
                 strategy,
             )[0]
         )
+
+    def members(self, strategy: str, model_id: int, position: int) -> Members:
+        """What an index that has followed up to `position` must hold, as of one moment."""
+        rows = self._all(
+            "SELECT c.id, c.change <= ?3 FROM chunk c JOIN vector v ON v.model_id = ?2 AND v.text_hash = c.text_hash"
+            " WHERE c.strategy = ?1"
+            " UNION ALL SELECT chunk_id, 0 FROM chunk_removal WHERE strategy = ?1 AND change > ?3",
+            strategy,
+            model_id,
+            position,
+        )
+        return Members([row[0] for row in rows if row[1]], [row[0] for row in rows if not row[1]])
 
     def allowed_chunks(self, strategy: str, wanted: Filter) -> list[int]:
         """Ids of the strategy's chunks that pass a filter."""

@@ -38,7 +38,7 @@ from tests.access.rules import (
     may_find,
     may_read,
 )
-from tests.processes import TOKEN, Process, environment, until
+from tests.processes import TOKEN, UNLIMITED, Process, environment, until
 
 SEED = 20261123
 EVERYTHING = VIEW | HISTORY | CONNECT
@@ -224,7 +224,7 @@ def towns() -> Iterator[dict[str, Town]]:
             control.invite_bot(guild, int(application["id"]), permissions=ADMINISTRATOR)
             rng, bot = random.Random(f"{SEED} {name}"), int(application["bot_id"])
             towns[name] = Town(control, rng, Server(guild, owner, {guild: base}), bot).build()
-        variables = environment(sandbox, Path(directory), RAGD_STALE_SECONDS="30")
+        variables = environment(sandbox, Path(directory), RAGD_STALE_SECONDS="30", **UNLIMITED)
         started = {name: Process(name, variables).start() for name in ("capture", "syncer", "searcher")}
         for process in started.values():
             stack.callback(process.end)

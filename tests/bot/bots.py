@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import discord
 
+from ragd.answering import Answerer
 from ragd.bot.client import CaptureClient
 from ragd.bot.commands import add_commands
 from ragd.bot.journal import Journal
@@ -33,6 +34,7 @@ class StillHost:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.answerer = Answerer(settings, self.in_store)
 
     def counters(self) -> Mapping[str, Counter]:
         return {}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ragd.bot.commands.health_report import HealthReport, collect_health, render_details, render_summary
+from ragd.bot.commands.privacy import privacy_text
 from ragd.bot.commands.sync_report import (
     ListenerTotals,
     render_listener,
@@ -80,6 +81,22 @@ def test_health_is_collected_where_nothing_runs(tmp_path: Path) -> None:
     assert report.disk_free_bytes
     assert report.cpu_percent == {}
     assert render_details(report, with_reasons=True).startswith("ragd is **down**.")
+
+
+def test_a_change_of_model_is_told_while_it_lasts() -> None:
+    counters: dict[str, Counter] = {"model": "a", "model_next": "b", "model_done": 41, "model_total": 100}
+    processes = {**STATUS.processes, "syncer": ProcessStatus("syncer", "running", 8, counters=counters)}
+    changing = replace(REPORT, status=replace(STATUS, processes=processes))
+    assert "Model: changing a -> b: 41 %" in render_details(changing, with_reasons=True)
+    assert "Model" not in render_details(REPORT, with_reasons=True)
+
+
+def test_privacy_says_where_texts_go(tmp_path: Path) -> None:
+    assert "nothing is sent" in privacy_text(settings_in(tmp_path))
+    text = privacy_text(settings_in(tmp_path, RAGD_EMBEDDING_URL="https://api.example.com/v1"))
+    assert "nothing is sent" not in text
+    assert "are sent to api.example.com," in text
+    assert width(text) <= TEXT_ROOM
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from ragd.sandbox.client import ControlError, SandboxThread
 from ragd.sandbox.entities import ChannelType
 from ragd.sandbox.permissions import Permission
 from ragd.search_client import ask_searcher
-from tests.processes import Place, Process, environment, furnish, until
+from tests.processes import UNLIMITED, Place, Process, environment, furnish, until
 
 VIEW, HISTORY = int(Permission.VIEW_CHANNEL), int(Permission.READ_MESSAGE_HISTORY)
 READ = VIEW | HISTORY
@@ -124,7 +124,7 @@ class Stage:
 
     def start(self, stack: ExitStack) -> None:
         self.variables = environment(
-            self.place.sandbox, self.directory, RAGD_STALE_SECONDS="30", RAGD_DENY_IDS=str(self.denied)
+            self.place.sandbox, self.directory, RAGD_STALE_SECONDS="30", RAGD_DENY_IDS=str(self.denied), **UNLIMITED
         )
         self.processes = {name: Process(name, self.variables).start() for name in ("capture", "syncer", "searcher")}
         for process in self.processes.values():

@@ -100,6 +100,16 @@ TRIES = (
     Try("an archived thread of it", SECRETS["vault archive"], lambda stage, user: stage.slash(user, "lock broken")),
     Try("what stands around", SECRETS["vault thread"], lambda stage, user: stage.slash(user, "hangs behind the clock")),
     Try("a post in a hidden forum", SECRETS["council"], lambda stage, user: stage.slash(user, "verdict")),
+    Try(
+        "/ask",
+        VAULT,
+        lambda stage, user: stage.command(user, "ask", text="which code opens the safe of the rain gauge?"),
+    ),
+    Try(
+        "/ask in a hidden channel",
+        VAULT,
+        lambda stage, user: stage.command(user, "ask", text="what opens the safe?", channel=stage.vault),
+    ),
     Try("a recording", SECRETS["booth"], lambda stage, user: stage.slash(user, "recording")),
 )  # fmt: skip
 
@@ -127,6 +137,8 @@ ALOUD = {
     "author: by id": "!search rain gauge author: {writer}",
     "in: within the text": "!search in:{vault} rain gauge",
     "a health report": "!health",
+    "!ask": "!ask which code opens the safe of the rain gauge?",
+    "!ask in a hidden channel": "!ask what opens the safe? channel: {vault}",
     "an unknown option's echo": "!search rain gauge limit: {vault}",
 }
 

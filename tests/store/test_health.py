@@ -77,11 +77,11 @@ def test_a_cell_that_changed_meanwhile_is_marked_anew(store: Store) -> None:
     store.ingest().apply([Posted(message(at(1)))])
     store.chunks.mark_dirty("temporal", cell_of, 10)
     assert store.health.progress(1).oldest_mark == 1000  # until it has been made
-    store.chunks.commit_cell(cell, [], [], {}, 1)
+    store.chunks.commit_cell(cell, [], [], {})
     assert (store.health.progress(1).oldest_mark or 0) > 1000
     (again,) = store.chunks.dirty_cells("temporal", 1)
     assert again is not None
-    store.chunks.commit_cell(again, [], [], {}, 1)
+    store.chunks.commit_cell(again, [], [], {})
     assert store.health.progress(0).oldest_mark is None
 
 
@@ -108,7 +108,7 @@ def test_a_damaged_page_is_found(tmp_path: Path) -> None:
     store.ingest().apply([GuildSeen(GUILD, "g"), ChannelsSeen([channel()]), *rows])
     store.close()
     content = bytearray(path.read_bytes())
-    for page in range(40, 60):
+    for page in range(100, 120):  # beyond the schema
         content[page * 4096 : page * 4096 + 64] = b"\xff" * 64
     path.write_bytes(content)
     damaged = Store.open_read_only(path)

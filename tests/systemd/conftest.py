@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import fcntl
 import hashlib
 import os
@@ -36,26 +35,32 @@ def wheelhouse(kit: None, request: pytest.FixtureRequest) -> Path:
 
     Kept in pytest's cache until the requirements change.
     """
-    setup = configparser.ConfigParser()
-    setup.read(ROOT / "setup.cfg")
-    requirements = [*setup["options"]["install_requires"].split("\n"), *BUILD_REQUIREMENTS]
-    requirements = [requirement for requirement in requirements if requirement]
     version = subprocess.run([SYSTEM_PYTHON, "-VV"], capture_output=True, text=True, check=True).stdout
-    key = hashlib.sha256("\n".join([version, *requirements]).encode()).hexdigest()[:16]
+    lock = (ROOT / "requirements.lock").read_text()
+    key = hashlib.sha256("\n".join([version, lock, *BUILD_REQUIREMENTS]).encode()).hexdigest()[:16]
     wheels = request.config.cache.mkdir(f"ragd-wheels-{key}")
-    with (wheels / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # with `pytest -n` several sessions share the cache
+    with (wheels / "lock").open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)  # with `pytest -n` several sessions share the cache
         if not (wheels / "whole").exists():
-            _build_wheels(wheels, requirements)
+            _build_wheels(wheels)
             (wheels / "whole").touch()
     return wheels
 
 
-def _build_wheels(wheels: Path, requirements: list[str]) -> None:
+def _build_wheels(wheels: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run([SYSTEM_PYTHON, "-m", "venv", scratch], check=True)
         pip = [f"{scratch}/bin/python", "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels)]
-        subprocess.run([*pip, *requirements], check=True)
+        locked = ["--use-pep517", "--require-hashes", "--requirement", str(ROOT / "requirements.lock")]
+        subprocess.run([*pip, *locked], check=True)
+        (wheels / "requirements.lock").write_text("".join(_pin(wheel) for wheel in sorted(wheels.glob("*.whl"))))
+        subprocess.run([*pip, *BUILD_REQUIREMENTS], check=True)
+
+
+def _pin(wheel: Path) -> str:
+    """A line of a lock for those wheels, of which some were built here."""
+    name, version, *_ = wheel.name.split("-")
+    return f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
 
 @pytest.fixture(scope="session")

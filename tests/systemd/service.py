@@ -22,7 +22,7 @@ MIN_DISK_GB=0
 
 INSTALL = f"""\
 export PIP_NO_INDEX=1 PIP_FIND_LINKS={WHEELS} PIP_CONFIG_FILE=/dev/null
-make --no-print-directory -C /src install
+make --no-print-directory -C /src install LOCK={WHEELS}/requirements.lock
 """
 
 POST = """\

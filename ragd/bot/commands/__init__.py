@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from discord.ext import commands
 
+from ragd.bot.commands.ask import AskCommands
 from ragd.bot.commands.errors import ErrorHandler
 from ragd.bot.commands.health import HealthCommands
 from ragd.bot.commands.host import Host
@@ -23,7 +24,8 @@ async def add_commands(bot: commands.Bot, host: Host) -> None:
         HealthCommands(host),
         SyncCommands(host),
         SearchCommands(host),
-        PrivacyCommands(),
+        AskCommands(host),
+        PrivacyCommands(host),
         *([Registration(bot)] if 0 in host.settings.held_shards else []),
     )
     for cog in cogs:

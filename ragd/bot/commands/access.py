@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import aiohttp
 import discord
 
-from ragd.bot.audience import ParentChannel, Reads, as_everybody, viewers_read_history
+from ragd.bot.permissions import ParentChannel, Reads, as_everybody, viewers_read_history
 
 _log = logging.getLogger(__name__)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 
 import aiohttp
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from ragd.bot.commands.replies import Asked, answer
+from ragd.answering.limits import Limits
+from ragd.bot.commands.replies import Asked, answer, is_private
 from ragd.errors import RagdError
 
 _log = logging.getLogger(__name__)
@@ -71,6 +73,8 @@ def explain(error: Exception, usage: str) -> str | None:
         return None  # the prefix may be another bot's too
     if isinstance(error, commands.CommandOnCooldown):
         return f"Not so fast: try again in {math.ceil(error.retry_after)} s."
+    if isinstance(error, NotYourTurn):
+        return error.said
     if isinstance(error, commands.NoPrivateMessage):
         return "ragd answers only in a server: what you may read there decides what you can find."
     if isinstance(error, commands.MissingPermissions):
@@ -106,6 +110,28 @@ def _rule(error: Exception, flag: str) -> str:
 
 class BadValue(commands.BadArgument):
     """A value that a command refuses; the message names value and rule, not what was given."""
+
+
+class NotYourTurn(commands.CheckFailure):
+    """Asked more often than RAGD_SEARCH_PER_MINUTE and the like allow; `said` is None if the asker knows already."""
+
+    def __init__(self, said: str | None) -> None:
+        super().__init__(said or "too many questions")
+        self.said = said
+
+
+def require_turn(context: Asked, limits: Limits) -> None:
+    """Count a question. Raises NotYourTurn, which says so to each slash command, for those must be answered, and to the
+    first of several text commands: else who floods a channel with questions would have us flood it too.
+    """
+    guild_id = context.guild.id if context.guild else 0
+    refusal = limits.take(context.author.id, guild_id, time.monotonic())
+    if refusal is None:
+        return
+    if not (refusal.first or is_private(context)):
+        raise NotYourTurn(None)
+    many = "This server asks a lot at the moment" if refusal.whole_server else "Not so fast"
+    raise NotYourTurn(f"{many}: try again in {math.ceil(refusal.wait_seconds)} s.")
 
 
 def _usage(context: Asked) -> str:

@@ -14,6 +14,7 @@ import psutil
 import ragd
 from ragd.bot.commands.wording import TEXT_ROOM, clip, disk, inert, memory, plural, span, table
 from ragd.config import Settings
+from ragd.model_status import describe_model
 from ragd.status import ProcessStatus, Status, collect_status
 
 CPU_SECONDS = 0.3
@@ -78,7 +79,7 @@ def render_summary(report: HealthReport) -> str:
 
 def render_details(report: HealthReport, *, with_reasons: bool) -> str:
     """For who manages the server. `with_reasons` only where nobody else reads along."""
-    lines = [render_summary(report), _processes(report), _checks(report), _machine(report)]
+    lines = [render_summary(report), _processes(report), _checks(report), _model(report), _machine(report)]
     if report.status.reasons:
         lines += _reasons(report.status) if with_reasons else ["`/health` says why, to you alone."]
     return clip("\n".join(line for line in lines if line), TEXT_ROOM)
@@ -107,6 +108,12 @@ def _processes(report: HealthReport) -> str:
 def _checks(report: HealthReport) -> str:
     run, failed = report.status.checks_run_24h, report.status.checks_failed_24h
     return "" if run is None else f"Checks: {run:,} in 24 h, {failed or 0:,} failed"
+
+
+def _model(report: HealthReport) -> str:
+    """How far a change of the embedding model is; nothing while there is none."""
+    counters = report.status.processes["syncer"].counters
+    return f"Model: {inert(describe_model(counters))}" if counters.get("model_next") else ""
 
 
 def _machine(report: HealthReport) -> str:

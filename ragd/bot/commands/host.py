@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
+from ragd.answering import Answerer
 from ragd.config import Settings
 from ragd.heartbeat import Counter
 from ragd.store import Store
@@ -17,6 +18,9 @@ class Host(Protocol):
 
     @property
     def settings(self) -> Settings: ...
+
+    @property
+    def answerer(self) -> Answerer: ...
 
     def counters(self) -> Mapping[str, Counter]:
         """What capture's heartbeat says, as it stands now."""

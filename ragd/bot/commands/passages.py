@@ -39,14 +39,15 @@ class Answer:
     """Everybody in the channel reads it, so only what all may read was searched."""
     left_out_by_age: bool = False
     """Whether there are age-restricted channels that would have been searched had it been asked in one."""
+    command: str = "search"
 
 
 def render_answer(answer: Answer, room: int) -> str:
     """All passages in at most `room` characters; each gets the same share, none is left out before it must be."""
     results = answer.found.results
     if not results:
-        return "\n".join([_nothing(answer), *_notes(answer)])
-    notes = "\n".join(_notes(answer))
+        return "\n".join([nothing_found(answer), *reading_notes(answer)])
+    notes = "\n".join(reading_notes(answer))
     headers = [_header(number, result) for number, result in enumerate(results, 1)]
     headers = _that_fit(headers, room - width(notes) - 1)
     spent = sum(width(header) + _BLOCK_OVERHEAD + 2 for header in headers) + width(notes) + 1
@@ -58,7 +59,8 @@ def render_answer(answer: Answer, room: int) -> str:
     return "\n".join([*blocks, notes] if notes else blocks)
 
 
-def _nothing(answer: Answer) -> str:
+def nothing_found(answer: Answer) -> str:
+    """That there is no answer, and why."""
     said = NOTHING_PUBLIC if answer.public else NOTHING_FOUND
     return f"{said[:-1]}: {inert_line(answer.found.why, 300)}." if answer.found.why else said
 
@@ -75,16 +77,17 @@ def _that_fit(headers: Sequence[str], room: int) -> list[str]:
 
 
 def _header(number: int, result: SearchResult) -> str:
-    at = moment(_unix_seconds(result.time), "f")
+    at = moment(unix_seconds(result.time), "f")
     where = inert_line(result.channel, 50)
     return f"**{number}.** [#{where}]({result.url}) · {inert_line(result.author, 40)} · {at}"
 
 
-def _unix_seconds(iso: str) -> float:
+def unix_seconds(iso: str) -> float:
     return datetime.fromisoformat(iso).timestamp()
 
 
-def _notes(answer: Answer) -> list[str]:
+def reading_notes(answer: Answer) -> list[str]:
+    """What the reader should know of how well the channels are known."""
     notes = [f"Note: {inert_line(remark, 200)}." for remark in answer.found.remarks[:3]]
     if answer.found.indexed_to:
         notes.append(_state(answer.found))
@@ -93,14 +96,16 @@ def _notes(answer: Answer) -> list[str]:
     if answer.left_out_by_age:
         notes.append(AGE_RESTRICTED)
     if answer.public:
-        notes.append("Only channels that everybody here can read were searched; `/search` looks into all of yours.")
+        notes.append(
+            f"Only channels that everybody here can read were searched; `/{answer.command}` looks into all of yours."
+        )
     return notes
 
 
 def _state(found: SearchAnswer) -> str:
     """How well what was searched is known."""
     holes = f", {found.holes:,} {'hole' if found.holes == 1 else 'holes'} in its history" if found.holes else ""
-    return f"-# Searched up to {moment(_unix_seconds(found.indexed_to), 'f')}{holes}"
+    return f"-# Searched up to {moment(unix_seconds(found.indexed_to), 'f')}{holes}"
 
 
 def quote(text: str, question: str, length: int, best: str = "") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -11,11 +10,11 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from ragd.answers import Allowed, SearchAnswer, SearchRequest
-from ragd.bot.audience import ParentChannel, as_member
-from ragd.bot.commands.access import as_readers_of, has_age_restricted, private_threads, readable, within
+from ragd.answering.limits import Limits
+from ragd.answers import SearchRequest
 from ragd.bot.commands.asking import ask
-from ragd.bot.commands.errors import NO_SUCH_CHANNEL, BadValue
+from ragd.bot.commands.audience import allowed_in, leaves_out_by_age, only, reach_of
+from ragd.bot.commands.errors import require_turn
 from ragd.bot.commands.host import Host
 from ragd.bot.commands.passages import Answer, parse_since, render_answer
 from ragd.bot.commands.replies import Asked, answer, answer_in_embed, begin, is_private, may_embed
@@ -58,14 +57,11 @@ class SearchOptions(commands.FlagConverter, case_insensitive=True):
 
 
 class SearchCommands(commands.Cog):
-    """A slash command is answered to the asker alone, out of all that the asker may read.
-
-    The answer to a text command is read by whoever looks into the channel, today or next year: so it is made only of
-    what all of those may read, and the asker too.
-    """
+    """The limits are this command's own: RAGD_SEARCH_PER_MINUTE and RAGD_SEARCH_GUILD_PER_MINUTE."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._limits = Limits(host.settings.search_per_minute, host.settings.search_guild_per_minute)
 
     @commands.hybrid_command(  # type: ignore[arg-type]
         name="search",
@@ -73,60 +69,25 @@ class SearchCommands(commands.Cog):
         usage="words [channel: #name] [author: @name] [since: 7d] [limit: 5]",
     )
     @commands.guild_only()
-    @commands.cooldown(5, 20, commands.BucketType.member)
     async def search(self, context: Asked, *, options: SearchOptions) -> None:
+        require_turn(context, self._limits)
         await begin(context)
         since = parse_since(options.since, datetime.now(UTC)) if options.since else None
         author = cast(discord.User | None, options.author)
-        reach = await self._reach(context)
-        allowed = within(reach, options.channel.id if options.channel else None)
-        if options.channel is not None and not allowed:
-            raise BadValue(NO_SUCH_CHANNEL)
+        reach = await reach_of(self._host, context)
         request = SearchRequest(
             options.text,
-            Allowed(allowed),
+            allowed_in(reach, options.channel),
             options.limit,
             author=str(author.id) if author else None,
             since=since,
         )
-        found = _only(await ask(self._host.settings.search_socket, request), reach)
-        await self._show(
-            context,
-            Answer(options.text, found, public=not is_private(context), left_out_by_age=_leaves_out_by_age(context)),
-        )
-
-    async def _reach(self, context: Asked) -> dict[int, int]:
-        guild, asker, place = context.guild, context.author, context.channel
-        if guild is None or not isinstance(asker, discord.Member):
-            raise commands.NoPrivateMessage
-        threads = await self._host.in_store(lambda store: store.public_threads(guild.id))
-        restricted = _is_age_restricted(place)
-        reach = readable(guild, as_member(asker), threads, age_restricted=restricted)
-        if is_private(context):
-            return reach | await private_threads(guild, asker, reach)
-        public = readable(guild, as_readers_of(place), threads, age_restricted=restricted)
-        return {one: home for one, home in reach.items() if one in public}
+        found = only(await ask(self._host.settings.search_socket, request), reach)
+        by_age = leaves_out_by_age(context)
+        await self._show(context, Answer(options.text, found, public=not is_private(context), left_out_by_age=by_age))
 
     async def _show(self, context: Asked, shown: Answer) -> None:
         if may_embed(context):
             await answer_in_embed(context, render_answer(shown, EMBED_ROOM))
         else:
             await answer(context, render_answer(shown, TEXT_ROOM))
-
-
-def _leaves_out_by_age(context: Asked) -> bool:
-    """Whether somewhere else more could be found, of what the asker sees in Discord's list of channels anyway."""
-    guild, asker, place = context.guild, context.author, context.channel
-    if guild is None or not isinstance(asker, discord.Member) or _is_age_restricted(place):
-        return False
-    return has_age_restricted(guild, as_member(asker) if is_private(context) else as_readers_of(place))
-
-
-def _is_age_restricted(channel: object) -> bool:
-    return isinstance(channel, ParentChannel | discord.Thread) and channel.is_nsfw()
-
-
-def _only(found: SearchAnswer, reach: dict[int, int]) -> SearchAnswer:
-    """The same once more on our side of the socket: a passage from elsewhere is never shown."""
-    results = [result for result in found.results if int(result.channel_id) in reach]
-    return replace(found, results=results)

@@ -1,0 +1,229 @@
+"""The eraser: sees every erasure through to its receipt, and keeps nothing longer than the settings say.
+
+One process has it: the syncer, or `ragdctl` while nothing of ragd runs. An erasure's row says what comes next, so a
+kill at any moment costs nothing but time: `rows` (messages, chunks and vectors, in slices), `file` (the database's file
+written anew), `log` (its write-ahead log emptied), `index` (the searcher has written its files anew), `done`.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ragd.backup import DIRECTORY, expected_ends, list_backups
+from ragd.config import Settings
+from ragd.errors import TransientError
+from ragd.snowflake import from_unix_seconds
+from ragd.store import Store
+from ragd.store.erasure import Erasure
+from ragd.store.promises import FILE, Promises, PromiseStore, write_promises
+from ragd.store.rewriting import rewrite_database
+
+_log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+DUE_SECONDS = 10.0
+RETENTION_SECONDS = 3600.0
+
+REST_FACTOR = 20
+"""So many times as long as the last rewriting took, nothing is rewritten: members may ask as often as they like."""
+
+CHECKPOINT_BUSY_SECONDS = 2.0
+SPARE_BYTES = 16 * 2**20
+
+
+class Eraser:
+    """Belongs to one thread, that of the store."""
+
+    def __init__(
+        self, settings: Settings, store: Store, breathe: Callable[[], object] = lambda: None, *, alone: bool = False
+    ) -> None:
+        """`breathe` is called during long steps. `alone`: nothing else of ragd runs, so that index files may simply
+        go."""
+        self._settings = settings
+        self._store = store
+        self._erasures = store.erasures
+        self._breathe = breathe
+        self._alone = alone
+        self._look_due = self._due_due = self._retention_due = self._rewrite_due = 0.0
+        self._promises: Promises | None = None
+        self.done = 0
+        """Slices, and looks at a rewriting that goes on: for the heartbeat, lest a long one pass for a hang."""
+
+    def step(self, now: float) -> bool:
+        """Do a slice of what there is to do, if any; True if there is more at once."""
+        if now < self._look_due:
+            return False
+        if self._erase_some():
+            return True
+        self._look_due = now + LOOK_SECONDS
+        if now >= self._retention_due:
+            self._retention_due = now + RETENTION_SECONDS
+            self._apply_retention(time.time())
+        if now >= self._due_due:
+            self._due_due = now + DUE_SECONDS
+            self._write_promises()
+            if self._erase_deleted(now):
+                return True
+        self._finish_files(now)
+        return False
+
+    def run(self, seconds: float = float("inf")) -> None:
+        """See everything through that is open; with `alone` it comes to an end, or to an error."""
+        until = time.monotonic() + seconds
+        self._write_promises()
+        while self._erasures.open() and time.monotonic() < until:
+            self._look_due = self._rewrite_due = 0.0
+            if not self._erase_some():
+                self._finish_files(time.monotonic())
+                if problem := next((one.problem for one in self._erasures.open() if one.problem), ""):
+                    raise TransientError(f"not all is erased yet: {problem}", hint="the same command goes on")
+
+    # Rows
+
+    def _erase_some(self) -> bool:
+        for erasure in self._erasures.open():
+            if erasure.state == "rows":
+                self._erasures.erase_some(erasure)
+                self.done += 1
+                return True
+        if self._erasures.is_cutting():
+            if erased := self._erasures.erase_older():
+                _log.info("%d messages erased that are older than is kept", erased)
+            return True
+        return False
+
+    def _erase_deleted(self, now: float) -> bool:
+        if self._erasures.erase_deleted(time.time_ns() // 1_000_000):
+            self._due_due = self._look_due = now
+            return True
+        return False
+
+    def _apply_retention(self, now: float) -> None:
+        """Have the oldest of each channel erased. Of several rules the most specific counts."""
+        days_of = {rule.place_id: rule.days for rule in self._settings.retention_days}
+        if not days_of:
+            return
+        for channel_id, path in self._store.standing.places().items():
+            days = next((days_of[place] for place in (*path, 0) if place in days_of), 0)
+            if days:
+                self._erasures.keep_from(channel_id, from_unix_seconds(now - days * 86_400))
+
+    # Files
+
+    def _finish_files(self, now: float) -> None:
+        open_ = self._erasures.open()
+        for state, work in (("file", self._rewrite), ("log", self._empty_log), ("index", self._await_index)):
+            if of_state := [erasure for erasure in open_ if erasure.state == state]:
+                work(of_state, now)
+
+    def _rewrite(self, erasures: Sequence[Erasure], now: float) -> None:
+        ids = [erasure.id for erasure in erasures]
+        if now < self._rewrite_due:
+            self._erasures.wait(ids, "the file was rewritten a short while ago")
+            return
+        path = self._settings.database_path
+        needed = 2 * path.stat().st_size + SPARE_BYTES
+        if shutil.disk_usage(path.parent).free < needed:
+            self._erasures.wait(ids, f"rewriting the database takes {needed // 2**20} MiB of free space")
+            return
+        started = time.monotonic()
+        try:
+            self._merge_words()
+            rewrite_database(path, self._go_on)
+        except TransientError as error:
+            self._rewrite_due = now + DUE_SECONDS
+            self._erasures.wait(ids, str(error))
+            return
+        took = time.monotonic() - started
+        self._rewrite_due = time.monotonic() + REST_FACTOR * took
+        self._erasures.advance(ids, "log")
+        _log.info("database rewritten in %.1f s for %d erasures", took, len(ids))
+
+    def _merge_words(self) -> None:
+        """Words of removed messages stay in the indexes of words until those are merged as a whole."""
+        words = self._store.words
+        more = words.needs_compaction() and words.compact(begin=True)
+        while more:
+            self._go_on()
+            more = words.compact(begin=False)
+
+    def _go_on(self) -> None:
+        self.done += 1
+        self._breathe()
+
+    def _empty_log(self, erasures: Sequence[Erasure], now: float) -> None:
+        ids = [erasure.id for erasure in erasures]
+        if self._store.checkpoint(CHECKPOINT_BUSY_SECONDS):
+            self._erasures.advance(ids, "index")
+        else:
+            self._erasures.wait(ids, "somebody reads the database: its log cannot be emptied")
+
+    def _await_index(self, erasures: Sequence[Erasure], now: float) -> None:
+        strategies = self._settings.auto_sync_strategies
+        directory = self._settings.index_dir
+        kept = () if self._alone else strategies
+        for stale in [path for path in directory.glob("*") if path.name not in kept]:
+            shutil.rmtree(stale, ignore_errors=True)
+        if self._alone:
+            (self._settings.data_dir / "capture.spool").unlink(missing_ok=True)
+        for erasure in erasures:
+            behind = [name for name in kept if self._erasures.index_purged(name) < erasure.index_change]
+            if behind:
+                self._erasures.wait([erasure.id], f"the searcher has to write its index anew: {', '.join(behind)}")
+            else:
+                self._erasures.finish(erasure.id, self._receipt(erasure))
+                _log.info(
+                    "erasure %d is complete: %d messages, %d chunks", erasure.id, erasure.messages, erasure.chunks
+                )
+
+    def _receipt(self, erasure: Erasure) -> dict[str, Any]:
+        return {
+            "database": "rewritten, write-ahead log emptied",
+            "index": "removed, to be built anew"
+            if self._alone
+            else f"written anew after change {erasure.index_change}",
+            **copies_left(self._settings, datetime.now(UTC)),
+        }
+
+    def _write_promises(self) -> None:
+        promises = PromiseStore(self._store.database).all()
+        if promises == self._promises or (self._promises is None and not any(promises.values())):
+            return
+        try:
+            write_promises(self._settings.data_dir / FILE, promises)
+        except OSError as error:
+            raise TransientError(f"{FILE} cannot be written: {error.strerror}") from None
+        self._promises = promises
+
+
+def copies_left(settings: Settings, now: datetime) -> dict[str, Any]:
+    """What was copied before that moment and still holds what was erased: backups with the time at which rotation is
+    expected to remove them (None: not known), and databases set aside."""
+    backups = [one for one in list_backups(settings.data_dir / DIRECTORY) if _made(one.manifest.created_at) <= now]
+    ends = expected_ends(backups, now)
+    return {
+        "backups": [
+            {
+                "path": str(backup.path),
+                "created_at": backup.manifest.created_at,
+                "expected_until": end.isoformat(timespec="seconds") if end else None,
+            }
+            for backup, end in zip(backups, ends, strict=True)
+        ],
+        "set_aside": [str(path) for path in _set_aside(settings.database_path)],
+    }
+
+
+def _made(created_at: str) -> datetime:
+    return datetime.fromisoformat(created_at) - timedelta(seconds=1)
+
+
+def _set_aside(database: Path) -> list[Path]:
+    """Damaged databases that `ragdctl restore` keeps."""
+    return sorted(database.parent.glob(f"{database.name}.damaged-*"))

@@ -1,0 +1,234 @@
+"""The eraser: what it does with files, what it waits for, and what the receipt says."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import apsw
+import pytest
+
+from ragd import erasing
+from ragd.backup import DIRECTORY, Backup, Manifest, expected_ends, make_backup, put_back
+from ragd.config import Settings, load_settings
+from ragd.erasing import Eraser, copies_left
+from ragd.errors import ConfigError, RagdError, TransientError
+from ragd.snowflake import from_unix_seconds
+from ragd.store import Store
+from ragd.store.erasure import Erasure
+from ragd.store.events import ChannelsSeen, GuildSeen, Posted
+from ragd.store.promises import FILE, read_promises
+from ragd.store.rewriting import rewrite_database
+from tests.store.factories import CHANNEL, GUILD, at, channel, message
+
+ANN = 5
+WORD = b"zqxwobble"
+
+_minutes = itertools.count()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(RAGD_DATA_DIR=str(tmp_path), DISCORD_BOT_TOKEN="t")
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    store = Store.open(settings.database_path)
+    store.ingest().apply([GuildSeen(GUILD, "g"), ChannelsSeen([channel()])])
+    post(store, *(at(nth) for nth in range(1, 100)))
+    yield store
+    store.close()
+
+
+def post(store: Store, *ids: int, **fields: object) -> None:
+    store.ingest().apply([Posted(message(one, f"{WORD.decode()} {one}", author_id=ANN, **fields)) for one in ids])
+
+
+def forget(store: Store) -> int:
+    return store.erasures.forget_user(ANN, store.people.present_id(), "operator")
+
+
+def found(store: Store, erasure_id: int) -> Erasure:
+    erasure = store.erasures.find(erasure_id)
+    assert erasure is not None
+    return erasure
+
+
+def steps(eraser: Eraser, count: int) -> None:
+    """As many as it takes, the clock going on a minute with each."""
+    for _ in range(count):
+        eraser.step(time.monotonic() + 60 * next(_minutes))
+
+
+def test_alone_it_comes_to_an_end_and_leaves_nothing(settings: Settings, store: Store) -> None:
+    (settings.index_dir / "temporal").mkdir(parents=True)
+    (settings.index_dir / "temporal" / "rows-00000001.npy").write_bytes(b"vectors")
+    (settings.data_dir / "capture.spool").write_bytes(WORD)
+    erasure_id = forget(store)
+    Eraser(settings, store, alone=True).run()
+    done = found(store, erasure_id)
+    assert (done.state, done.messages) == ("done", 99)
+    assert done.receipt["backups"] == []
+    assert [path for path in settings.data_dir.rglob("*") if path.is_file() and WORD in path.read_bytes()] == []
+    assert list(settings.index_dir.iterdir()) == []
+
+
+def test_it_waits_for_the_searcher_and_takes_what_nobody_serves(settings: Settings, store: Store) -> None:
+    (settings.index_dir / "single").mkdir(parents=True)
+    store._execute("UPDATE counter SET value = 5 WHERE name = 'chunk_change'")
+    erasure_id = forget(store)
+    steps(eraser := Eraser(settings, store), 5)
+    waiting = found(store, erasure_id)
+    assert (waiting.state, waiting.problem) == (
+        "index",
+        "the searcher has to write its index anew: temporal, conversation",
+    )
+    assert not (settings.index_dir / "single").exists()
+    for strategy in settings.auto_sync_strategies:
+        store.vectors.note_purged(strategy, store.vectors.purge_wanted())
+    steps(eraser, 2)
+    assert found(store, erasure_id).state == "done"
+
+
+def test_it_waits_for_room(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    erasure_id = forget(store)
+    usage = shutil.disk_usage(settings.data_dir)
+    monkeypatch.setattr(erasing.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(TransientError, match=r"rewriting the database takes \d+ MiB of free space"):
+        Eraser(settings, store, alone=True).run()
+    assert found(store, erasure_id).state == "file"
+    monkeypatch.undo()
+    Eraser(settings, store, alone=True).run()
+    assert found(store, erasure_id).state == "done"
+
+
+def test_a_reader_keeps_the_log_and_it_says_so(
+    settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasing, "CHECKPOINT_BUSY_SECONDS", 0.0)
+    store._execute("UPDATE counter SET value = 5 WHERE name = 'chunk_change'")
+    erasure_id = forget(store)
+    reader = apsw.Connection(str(settings.database_path))
+    reader.execute("BEGIN; SELECT count(*) FROM message").fetchall()
+    steps(eraser := Eraser(settings, store), 5)
+    assert found(store, erasure_id).problem == "somebody reads the database: its log cannot be emptied"
+    reader.close()
+    steps(eraser, 3)
+    assert found(store, erasure_id).state == "index"
+
+
+def test_members_cannot_have_the_file_rewritten_all_the_time(settings: Settings, store: Store) -> None:
+    eraser = Eraser(settings, store)
+    forget(store)
+    steps(eraser, 4)
+    post(store, at(200))
+    eraser._rewrite_due = float("inf")
+    second = store.erasures.forget_user(ANN, store.people.present_id(), "member")
+    steps(eraser, 4)
+    assert found(store, second).problem == "the file was rewritten a short while ago"
+
+
+def test_a_rewriting_can_be_broken_off(settings: Settings, store: Store) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rewrite_database(settings.database_path, stop)
+    assert store.counts().messages == 99
+    rewrite_database(settings.database_path)
+    assert store.counts().messages == 99
+
+
+def test_retention_by_channel(settings: Settings, store: Store) -> None:
+    kept = {"RAGD_RETENTION_DAYS": f"30,{CHANNEL + 1}=0,{CHANNEL + 3}=10"}
+    settings = load_settings(RAGD_DATA_DIR=str(settings.data_dir), DISCORD_BOT_TOKEN="t", **kept)
+    more = [
+        channel(id=CHANNEL + 1),
+        channel(id=CHANNEL + 2, parent_id=CHANNEL + 1, type=11),
+        channel(id=CHANNEL + 4, parent_id=CHANNEL + 3),
+    ]
+    store.ingest().apply([ChannelsSeen(more)])
+    old = from_unix_seconds(time.time() - 20 * 86_400)
+    ids = {place: old + place for place in (CHANNEL, CHANNEL + 2, CHANNEL + 4)}
+    for place, message_id in ids.items():
+        post(store, message_id, channel_id=place)
+    older = from_unix_seconds(time.time() - 40 * 86_400)
+    post(store, older + 1)
+    post(store, older + 2, channel_id=CHANNEL + 2)
+    steps(Eraser(settings, store), 5)
+    left = {row[0] for row in store._all("SELECT id FROM message WHERE NOT deleted")}
+    assert left == {ids[CHANNEL], ids[CHANNEL + 2], older + 2}
+    post(store, older + 3)
+    assert store._one("SELECT source FROM message WHERE id = ?", older + 3) == ("erased",)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [("a year", "'a year'"), ("30,31", "only once"), ("5=1,5=2", "only once"), ("-3", "'-3'"), ("1=", "'1='")],
+)
+def test_a_wrong_retention_is_one_line(settings: Settings, text: str, wrong: str) -> None:
+    with pytest.raises(ConfigError, match="RAGD_RETENTION_DAYS") as error:
+        load_settings(RAGD_DATA_DIR=str(settings.data_dir), RAGD_RETENTION_DAYS=text)
+    assert wrong in str(error.value)
+
+
+def test_retention_is_shown_as_it_is_written(settings: Settings) -> None:
+    read = load_settings(RAGD_DATA_DIR=str(settings.data_dir), RAGD_RETENTION_DAYS=" 365, 123 = 30")
+    assert read.masked()["RAGD_RETENTION_DAYS"] == "365,123=30"
+
+
+def backup_of(days_ago: int, keep: int = 7) -> Backup:
+    made = datetime(2026, 1, 20, tzinfo=UTC) - timedelta(days=days_ago)
+    manifest = Manifest("", 0, 6, 0, made.isoformat(), "", "", keep)
+    return Backup(Path(f"ragd-{days_ago}.sqlite3"), manifest)
+
+
+def test_when_backups_are_expected_to_go() -> None:
+    nightly = [backup_of(days) for days in range(7)]
+    ends = [end and end.date().isoformat() for end in expected_ends(nightly, datetime(2026, 1, 20, 12, tzinfo=UTC))]
+    assert ends[0] == "2026-01-27"
+    assert ends[-1] == "2026-01-21", "the oldest goes with the next one"
+    much_later = datetime(2026, 6, 1, tzinfo=UTC)
+    assert min(end for end in expected_ends(nightly, much_later) if end) >= much_later
+    assert expected_ends([backup_of(0)], much_later) == [None]
+    assert expected_ends([], much_later) == []
+
+
+def test_the_receipt_names_what_still_holds_it(settings: Settings, store: Store) -> None:
+    backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
+    aside = Path(f"{settings.database_path}.damaged-20260101T000000Z")
+    aside.write_bytes(b"")
+    left = copies_left(settings, datetime.now(UTC))
+    assert [one["path"] for one in left["backups"]] == [str(backup.path)]
+    assert left["set_aside"] == [str(aside)]
+
+
+def test_a_restored_backup_keeps_what_was_promised_since(settings: Settings, store: Store) -> None:
+    backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
+    store.people.opt_out(7)
+    forget(store)
+    Eraser(settings, store, alone=True).run()
+    assert read_promises(settings.data_dir / FILE)["person"] != []
+    store.close()
+    put_back(backup, settings.database_path, settings.index_dir)
+    restored = Store.open(settings.database_path)
+    assert restored.counts().messages == 0
+    assert restored.people.kept(7).opted_out_at > 0
+    post(restored, at(1))
+    assert restored.counts().messages == 0
+    (again,) = restored.erasures.open()
+    assert (again.kind, again.subject, again.state) == ("user", ANN, "file")
+    restored.close()
+
+
+def test_promises_that_cannot_be_read_stop_a_restore(settings: Settings, store: Store) -> None:
+    backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
+    (settings.data_dir / FILE).write_bytes(b"{")
+    with pytest.raises(RagdError, match=r"promises.json cannot be read"):
+        put_back(backup, settings.database_path, settings.index_dir)
+    assert store.counts().messages == 99
