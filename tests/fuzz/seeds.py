@@ -21,6 +21,9 @@ _INDEX = Manifest(
     strategy="temporal",
     position=7,
     count=3,
+    deleted=0,
+    unpurged=0,
+    parameters={"M": 16},
     created_at="2026-01-01T00:00:00+00:00",
     files={file_name(ROWS, 1): FileEntry(size=1, sha256="0" * 64)},
 ).sealed()
