@@ -5,12 +5,15 @@
 # make audit  look the pinned versions up among known vulnerabilities; asks a service on the internet
 # make bench  measure, and print what goes into BENCHMARKS.md
 # make soak   the property tests again, at random and ten times as many (SOAK=100: a hundred times)
+# make fuzz   the fuzz tests again, at random and ten times as many inputs (FUZZ=100: a hundred times), then atheris
 # make faults hurt a running tree in every way there is a test for, and print how soon it is well again
 # sudo make install      ragd as a system service: /opt/ragd, systemd units, /etc/ragd
 # sudo make uninstall    take that away, except data and settings; with PURGE=1 those too
 PYTHON ?= python3
 JOBS   ?= 3
 SOAK   ?= 10
+FUZZ   ?= 10
+FUZZ_SECONDS ?= 60
 VENV   := .venv
 BIN    := $(VENV)/bin
 # What the service runs on, whatever python3 means to who calls us; PREFIX and DESTDIR as everywhere.
@@ -22,7 +25,7 @@ PURGE ?=
 UPGRADE ?=
 BUILD  := setup.cfg pyproject.toml $(wildcard modelbuild/*.py modelbuild/*.json)
 
-.PHONY: run test lint format lock audit bench soak faults clean check-tools install uninstall
+.PHONY: run test lint format lock audit bench soak fuzz faults clean check-tools install uninstall
 
 run: $(VENV)/.installed
 	@exec $(BIN)/ragd
@@ -51,6 +54,11 @@ bench: $(VENV)/.installed-dev
 
 soak: $(VENV)/.installed-dev
 	SOAK=$(SOAK) $(BIN)/python -m pytest --timeout=0 -n $(JOBS) tests/property
+
+fuzz: $(VENV)/.installed-dev
+	FUZZ=$(FUZZ) $(BIN)/python -m pytest --timeout=0 -n $(JOBS) tests/fuzz
+	-@$(BIN)/pip install --quiet --only-binary :all: atheris
+	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
 
 faults: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults $(FAULTS)

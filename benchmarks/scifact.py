@@ -92,7 +92,7 @@ def search_words(texts: Sequence[str], questions: Sequence[str]) -> list[list[in
         found = []
         for question in questions:
             words = [word for word in parse(question, datetime.now(UTC)).words if word.casefold() not in STOP_WORDS]
-            terms = [store.lookup.term(word) for word in words]
+            terms = [store.lookup.term(word, Filter()) for word in words]
             found.append([hit[0] - 1 for hit in store.lookup.ranked(terms, Filter(), WORD_HITS)])
         store.close()
     return found

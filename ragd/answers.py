@@ -77,7 +77,7 @@ class SearchAnswer:
 
     results: list[SearchResult]
     indexed: int
-    """Passages in the indexes, of all channels."""
+    """Passages in the indexes: for the operator all of them, for others those that they may read and asked for."""
     lag_messages: int
     """Messages of these channels that are found by words, but not by meaning yet."""
     took_ms: float

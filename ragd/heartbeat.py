@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,6 +34,9 @@ class Heartbeat:
     detail: str = ""
     """Why degraded, or what it is busy with; one line without message text."""
     counters: dict[str, Counter] = field(default_factory=dict)
+
+
+_LARGEST_PID = 2**31 - 1
 
 
 def heartbeat_path(directory: Path, process: str) -> Path:
@@ -68,8 +72,10 @@ def _parse(raw: object, process: str) -> Heartbeat:
         raise TypeError("not a JSON object")
     beat = Heartbeat(**raw)
     numbers = (beat.pid, beat.started_at, beat.written_at, beat.beat)
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in numbers):
         raise ValueError("pid, started_at, written_at and beat must be numbers")
+    if not (isinstance(beat.pid, int) and 0 < beat.pid <= _LARGEST_PID):
+        raise ValueError("pid must be the id of a process")
     if beat.process != process or not isinstance(beat.state, str) or not isinstance(beat.counters, dict):
         raise ValueError(f"process must be {process}, state a string, counters an object")
     return beat

@@ -13,7 +13,7 @@ from ragd.embedding import Vectors
 from ragd.errors import UnavailableError
 from ragd.fusion import Candidate, Fusion, best_message
 from ragd.index import VectorIndex
-from ragd.snowflake import from_unix_seconds, to_unix_seconds
+from ragd.snowflake import from_unix_seconds, read_snowflake, to_unix_seconds
 from ragd.store import Store
 from ragd.store.glance import Glance
 from ragd.store.lookup import Term
@@ -70,6 +70,8 @@ class Findings:
     why: str = ""
     remarks: list[str] = field(default_factory=list)
     wanted: Filter = field(default_factory=Filter)
+    passages: int | None = None
+    """Chunks that passed what the asker may read and asked for; None when all did."""
 
 
 class NobodyError(Exception):
@@ -100,13 +102,15 @@ class Search:
         try:
             wanted = self._filter(query, asked)
         except NobodyError as error:
-            return Findings([], str(error), asked.remarks, Filter(query.channel_ids))
-        terms = self._terms(asked)
+            return Findings([], str(error), asked.remarks, Filter(query.channel_ids), 0)
+        terms = self._terms(asked, wanted.without_wishes())
         limit = max(1, min(query.limit, MAX_LIMIT))
         vector, limits = self._meaning(asked)
-        results = self._results(vector, terms, wanted, limit)
+        allowed = self._allowed(wanted)
+        results = self._results(vector, terms, wanted, limit, allowed)
         why = "" if results else self._why(vector, terms, wanted)
-        return Findings(results, why, [*asked.remarks, *limits], wanted)
+        passages = None if wanted.is_empty else sum(len(ids) for ids in allowed.values() if ids is not None)
+        return Findings(results, why, [*asked.remarks, *limits], wanted, passages)
 
     def _meaning(self, asked: Wanted) -> tuple[Vectors | None, list[str]]:
         """The question's vector, if there is one, and what this answer could not look into."""
@@ -130,10 +134,10 @@ class Search:
             near += [chunk_id for chunk_id, _ in index.search(vector, _OVERFETCH, allowed)]
         return self._vectors.canaries_in(near)
 
-    def _terms(self, asked: Wanted) -> list[Term]:
+    def _terms(self, asked: Wanted, reach: Filter) -> list[Term]:
         words = [*asked.words, *(word for phrase in asked.phrases for word in phrase.split())]
         telling = [word for word in words if word.casefold() not in STOP_WORDS]
-        return [self._lookup.term(word) for word in telling or words]
+        return [self._lookup.term(word, reach) for word in telling or words]
 
     # What may be found
 
@@ -154,7 +158,9 @@ class Search:
     def _author(self, query: Query, asked: Wanted) -> int | None:
         if asked.author is None:
             return query.author_id
-        found = int(asked.author) if asked.author.isdigit() else self._vectors.author_id(asked.author)
+        found = read_snowflake(asked.author)
+        if found is None:
+            found = self._vectors.author_id(asked.author, query.channel_ids)
         if found is None or query.author_id not in (None, found):
             raise NobodyError(f"nobody called {asked.author!r} has written a message that is stored")
         return found
@@ -163,7 +169,8 @@ class Search:
         if asked.channel is None:
             return query.in_channels
         name = asked.channel
-        found = frozenset(self._vectors.channel_ids(name)) or frozenset([int(name)] if name.isdigit() else [])
+        number = read_snowflake(name)
+        found = frozenset(self._vectors.channel_ids(name)) or frozenset([] if number is None else [number])
         if query.channel_ids is not None:
             found &= query.channel_ids
         if not found:
@@ -172,8 +179,14 @@ class Search:
 
     # Finding
 
-    def _results(self, vector: Vectors | None, terms: Sequence[Term], wanted: Filter, limit: int) -> list[SearchResult]:
-        allowed = self._allowed(wanted)
+    def _results(
+        self,
+        vector: Vectors | None,
+        terms: Sequence[Term],
+        wanted: Filter,
+        limit: int,
+        allowed: Mapping[str, list[int] | None],
+    ) -> list[SearchResult]:
         deep = max(WORD_HITS, 2 * limit)
         hits = self._lookup.ranked(terms, wanted, deep) if terms else self._lookup.newest(wanted, deep)
         fetch = max(CHUNKS, limit * _OVERFETCH)
@@ -278,7 +291,7 @@ class Search:
             return "nothing is stored of the channels that were searched"
         if not self._lookup.passing(wanted.without_words(), 1):
             return "no message passes the filters"
-        if wanted.is_wish and (outside := self._results(vector, terms, reach, MAX_LIMIT)):
+        if wanted.is_wish and (outside := self._results(vector, terms, reach, MAX_LIMIT, self._allowed(reach))):
             many = f"{len(outside)}{' or more' if len(outside) == MAX_LIMIT else ''}"
             return f"the filters leave out {many} {'passage' if len(outside) == 1 else 'passages'}"
         missing = [term.text for term in terms if not self._lookup.ranked([term], reach, 1)]

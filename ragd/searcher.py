@@ -32,9 +32,9 @@ from ragd.errors import CannotCreateError, RagdError, TransientError
 from ragd.follower import Follower
 from ragd.heartbeat import Counter
 from ragd.indexes import IndexRequest, read_index_request, require_owner
-from ragd.search import MAX_LIMIT, Findings, Query, Search, id_at, restrict
+from ragd.search import LAST_ID, MAX_LIMIT, Findings, Query, Search, id_at, restrict
 from ragd.serving import Serving
-from ragd.snowflake import to_unix_seconds
+from ragd.snowflake import read_snowflake, to_unix_seconds
 from ragd.store import Store
 from ragd.store.vectors import VectorStore
 from ragd.worker import Pulse, StopFlag, make_directory, run_async, wait_for_stop
@@ -273,6 +273,9 @@ class Searcher:
         search = self._serving.engine.search if self._serving else self._words
         return self._state(search.answer(read_query(asked, self._store.vectors)))
 
+    def _vectors(self) -> int:
+        return sum(len(follower.index) for follower in self._followers.values())
+
     def _state(self, found: Findings) -> SearchAnswer:
         """The findings, with how far the channels that were searched are known; `took_ms` is the caller's."""
         lookup = self._store.lookup
@@ -281,7 +284,7 @@ class Searcher:
         building = bool(self._followers) and not self._is_whole()
         return SearchAnswer(
             results=found.results,
-            indexed=sum(len(follower.index) for follower in self._followers.values()),
+            indexed=self._vectors() if found.wanted.channel_ids is None else found.passages or 0,
             lag_messages=lookup.lag(found.wanted),
             took_ms=0.0,
             indexed_to=_iso_time(newest) if newest else "",
@@ -313,36 +316,46 @@ def read_query(asked: object, store: VectorStore) -> Query:
     limit = asked.get("limit", 10)
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
         raise RagdError(f"limit must be a whole number from 1 to {MAX_LIMIT}")
-    query = Query(text, _access(asked.get("access")), limit, _author(asked.get("author"), store), _since(asked))
+    readable = _access(asked.get("access"))
+    query = Query(text, readable, limit, _author(asked.get("author"), readable, store), _since(asked))
     channel = asked.get("channel")
-    return query if channel is None else restrict(query, _channels(channel, store, query.channel_ids))
+    return query if channel is None else restrict(query, _channels(channel, readable, store))
 
 
 def _access(access: object) -> frozenset[int] | None:
     """`operator`, or `{"channels": [ids]}` with the channels the asker may read now."""
     if access == "operator":
         return None
-    if isinstance(access, dict) and isinstance(access.get("channels"), list):
-        return frozenset(int(channel) for channel in access["channels"])
+    if isinstance(access, dict) and access.keys() == {"channels"} and isinstance(access["channels"], list):
+        ids = [_id(channel) for channel in access["channels"]]
+        return frozenset(one for one in ids if one is not None)
     raise RagdError('access must be "operator" or {"channels": [ids]}: without it nobody is answered')
 
 
-def _author(author: object, store: VectorStore) -> int | None:
+def _id(value: object) -> int | None:
+    """An id of Discord's, None for one that SQLite cannot hold. Raises RagdError for what is none."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value if value <= LAST_ID else None
+    raise RagdError("access: channels must be ids, whole numbers above 0")
+
+
+def _author(author: object, readable: frozenset[int] | None, store: VectorStore) -> int | None:
     if author is None:
         return None
     name = str(author).removeprefix("@")
-    author_id = int(name) if name.isdigit() else store.author_id(name)
+    number = read_snowflake(name)
+    author_id = store.author_id(name, readable) if number is None else number
     if author_id is None:
         raise RagdError(f"nobody called {name!r} has written a message that is stored")
     return author_id
 
 
-def _channels(channel: object, store: VectorStore, readable: frozenset[int] | None) -> list[int]:
-    """A channel that the asker may not read is as unknown as one that there is not."""
+def _channels(channel: object, readable: frozenset[int] | None, store: VectorStore) -> list[int]:
+    """Those of that name or id, among what the asker may read: elsewhere is as if it were not."""
     name = str(channel).removeprefix("#")
-    ids = [int(name)] if name.isdigit() else store.channel_ids(name)
-    if readable is not None:
-        ids = [one for one in ids if one in readable]
+    number = read_snowflake(name)
+    ids = store.channel_ids(name) if number is None else [number]
+    ids = [one for one in ids if readable is None or one in readable]
     if not ids:
         raise RagdError(f"no channel called {name!r} is known")
     return ids

@@ -21,3 +21,9 @@ def to_unix_seconds(snowflake: int) -> float:
 def from_unix_seconds(seconds: float) -> int:
     """The lowest id of that moment; 0 for moments before Discord's epoch."""
     return max(0, int(seconds * 1000) - DISCORD_EPOCH_MS) << _TIME_SHIFT
+
+
+def read_snowflake(text: str) -> int | None:
+    """An id as people type it, None for anything else; never one that SQLite cannot hold."""
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
+    return number if number is not None and number < 1 << 63 else None

@@ -20,6 +20,9 @@ from ragd.sandbox.client import ControlClient, SandboxThread
 from ragd.sandbox.entities import Ledger
 from ragd.store import Store
 
+UNLIMITED = {"RAGD_SEARCH_PER_MINUTE": "600", "RAGD_SEARCH_GUILD_PER_MINUTE": "6000"}
+"""For tests that ask more than anybody should."""
+
 DEADLINE_SECONDS = 30.0
 TOKEN = "sesame"
 

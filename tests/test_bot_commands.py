@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ragd.answers import SearchRequest
+from ragd.bot.commands.errors import NO_SUCH_CHANNEL
 from ragd.errors import RagdError
 from ragd.sandbox.client import ControlError, SandboxThread
 from ragd.sandbox.entities import OverwriteTarget
@@ -366,25 +367,54 @@ def test_the_owner_may_read_all_of_it(house: House) -> None:
     assert all(word in said for word in ("kumquat", "persimmon", "tamarind"))
 
 
-@pytest.mark.parametrize("where", ["general", "staff"])
-def test_an_answer_in_a_channel_holds_only_what_everybody_may_read(house: House, where: str) -> None:
-    channel = house.staff if where == "staff" else house.place.channel_id
-    control, bot = house.control, house.place.bot_id
-    control.set_overwrite(house.staff, bot, OverwriteTarget.MEMBER, allow=READ | int(Permission.SEND_MESSAGES))
-    said = house.say(house.member(house.staff_role), "!search rain gauge limit: 10", channel)["said"]
+def allow_answers(house: House, channel: int) -> None:
+    bits = READ | int(Permission.SEND_MESSAGES)
+    house.control.set_overwrite(channel, house.place.bot_id, OverwriteTarget.MEMBER, allow=bits)
+
+
+def test_an_answer_in_a_channel_holds_only_what_everybody_may_read(house: House) -> None:
+    said = house.say(house.member(house.staff_role), "!search rain gauge limit: 10")["said"]
     assert "counts everything twice" in said
     assert "`/search` looks into all of yours" in said
 
 
-def test_a_channel_that_one_member_may_not_read_is_not_answered_from_in_public(house: House) -> None:
-    channel = house.place.channel_id
-    shut_out = house.member()
-    house.control.set_overwrite(channel, shut_out, OverwriteTarget.MEMBER, deny=VIEW)
+def test_an_answer_in_a_channel_holds_what_that_channel_holds_and_no_other_of_the_same_members(
+    house: House, processes: dict[str, Process]
+) -> None:
+    allow_answers(house, house.staff)
+    room = house.room("staff-too")
+    house.say_in(room, "A medlar ripens in the rain gauge.")
+    until(lambda: indexed(processes["searcher"], "medlar"))
+    user = house.member(house.staff_role)
+    assert "medlar" in house.finds(user)
+    report = house.control.say(house.staff, user, "!search rain gauge limit: 10", wait_seconds=30)
+    said = text_of(report["messages"][0])
+    assert all(word in said for word in ("twice", "kumquat", "tamarind"))
+    assert not any(word in said for word in ("medlar", "persimmon"))
+
+
+def test_where_some_may_look_but_not_back_an_answer_holds_only_what_everybody_may_read(house: House) -> None:
+    """Who sees a channel without its history sees an answer as it comes."""
+    allow_answers(house, house.staff)
+    guest = house.member()
+    house.control.set_overwrite(
+        house.staff, guest, OverwriteTarget.MEMBER, allow=VIEW, deny=int(Permission.READ_MESSAGE_HISTORY)
+    )
     try:
-        said = house.say(house.member(), "!search rain gauge")["said"]
+        assert "twice" in house.say(house.member(house.staff_role), "!search rain gauge limit: 10", house.staff)["said"]
+    finally:
+        house.control.delete_overwrite(house.staff, guest)
+
+
+def test_a_channel_that_one_member_may_not_read_is_not_answered_from_in_public(house: House) -> None:
+    other = house.control.create_channel(house.place.guild_id, "elsewhere")
+    shut_out = house.member()
+    house.control.set_overwrite(house.place.channel_id, shut_out, OverwriteTarget.MEMBER, deny=VIEW)
+    try:
+        said = house.say(house.member(), "!search counts everything twice", other)["said"]
         assert said.startswith("Nothing found in the channels that everybody here can read")
     finally:
-        house.control.delete_overwrite(channel, shut_out)
+        house.control.delete_overwrite(house.place.channel_id, shut_out)
 
 
 def test_options(house: House, processes: dict[str, Process]) -> None:
@@ -405,7 +435,7 @@ def test_options(house: House, processes: dict[str, Process]) -> None:
 
 def test_nothing_found_is_said_plainly(house: House) -> None:
     user = house.member()
-    assert house.finds(user, channel=house.staff).startswith("Nothing found in the channels you can read")
+    assert house.finds(user, channel=house.staff) == f"{NO_SUCH_CHANNEL}."
     assert house.finds(user, author=house.member()).startswith("Nothing found in the channels you can read")
 
 
@@ -415,7 +445,10 @@ def test_nothing_found_is_said_plainly(house: House) -> None:
         ("!search", "Usage: `!search words [channel: #name]"),
         ("!search rain limit: many", "`limit` is not understood. Usage: "),
         ("!search rain limit: 99", "`limit` must be from 1 to 10."),
-        ("!search rain channel: #nowhere", "`channel` must be a channel or thread of this server."),
+        (
+            "!search rain channel: #nowhere",
+            "`channel` must be a channel or thread of this server that can be searched from here.",
+        ),
         ("!search rain author: nobody", "`author` must be a mention or a user's id."),
         ("!search rain since: yesterday", "must be a date"),
         (f"!search {'x' * 600}", "must be from 1 to 500 characters"),

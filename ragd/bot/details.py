@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import discord
 
+from ragd.bot.permissions import everybody_views
 from ragd.extra import (
     Attachment,
     Component,
@@ -250,13 +251,23 @@ def _interaction(message: discord.Message) -> Interaction | None:
 
 
 def _mentioned(message: discord.Message) -> dict[str, list[Named]]:
-    """The roles and channels that the words name, those forwarded too."""
+    """The roles and channels that the words name, those forwarded too.
+
+    Of a channel that not everybody may view Discord keeps the name from those who may not, and so must search: it is
+    named only within itself.
+    """
     texts = [message.content, *(snapshot.content for snapshot in message.message_snapshots)]
     guild = message.guild
     if guild is None:
         return {}
+    here = {message.channel.id, getattr(message.channel, "parent_id", None)}
+
+    def nameable(channel_id: int) -> discord.abc.GuildChannel | None:
+        found = guild.get_channel(channel_id)
+        return found if found is not None and (channel_id in here or everybody_views(found)) else None
+
     return {
-        "mention_channels": _known(guild.get_channel, _CHANNEL_MENTION, texts),
+        "mention_channels": _known(nameable, _CHANNEL_MENTION, texts),
         "mention_roles": _known(guild.get_role, _ROLE_MENTION, texts),
     }
 

@@ -9,7 +9,8 @@ import aiohttp
 import discord
 
 from ragd.bot.client import CaptureClient
-from ragd.bot.commands.access import as_member, private_threads, readable, within
+from ragd.bot.commands.access import private_threads, readable, within
+from ragd.bot.permissions import as_member
 from ragd.errors import UnavailableError, UsageError
 from ragd.store import Store
 

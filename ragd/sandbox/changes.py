@@ -56,6 +56,7 @@ CHANGES = frozenset(
         "set_overwrite",
         "set_pinned",
         "set_role_permissions",
+        "time_out",
         "unarchive_thread",
         "unreact",
         "update_channel",

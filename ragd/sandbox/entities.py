@@ -25,12 +25,16 @@ class ChannelType(IntEnum):
     NEWS_THREAD = 10
     PUBLIC_THREAD = 11
     PRIVATE_THREAD = 12
+    STAGE = 13
     FORUM = 15
     MEDIA = 16
 
 
 FORUM_TYPES = frozenset({ChannelType.FORUM, ChannelType.MEDIA})
 """Channels whose posts are threads; a media channel is a forum that shows pictures."""
+
+VOICE_TYPES = frozenset({ChannelType.VOICE, ChannelType.STAGE})
+"""Channels for speaking, each with a chat beside it."""
 
 THREAD_TYPES = frozenset({ChannelType.NEWS_THREAD, ChannelType.PUBLIC_THREAD, ChannelType.PRIVATE_THREAD})
 
@@ -127,12 +131,16 @@ class Role:
 
 @dataclass(slots=True)
 class Member:
-    """A user in a guild; `roles` leaves @everyone out, as Discord's payloads do."""
+    """A user in a guild; `roles` leaves @everyone out, as Discord's payloads do.
+
+    Until `timed_out_until_ms` the member may only look.
+    """
 
     user_id: int
     joined_ms: int
     nick: str | None = None
     roles: list[int] = field(default_factory=list)
+    timed_out_until_ms: int | None = None
 
 
 class OverwriteTarget(IntEnum):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .entities import (
     FORUM_TYPES,
+    VOICE_TYPES,
     Channel,
     ChannelType,
     ForumTag,
@@ -80,7 +81,7 @@ def partial_member_payload(member: Member) -> Payload:
         "mute": False,
         "flags": 0,
         "pending": False,
-        "communication_disabled_until": None,
+        "communication_disabled_until": None if member.timed_out_until_ms is None else iso(member.timed_out_until_ms),
     }
 
 
@@ -136,7 +137,7 @@ def guild_channel_payload(channel: Channel) -> Payload:
         "last_message_id": _opt(channel.last_message_id),
         "rate_limit_per_user": channel.rate_limit_per_user,
     }
-    if channel.type == ChannelType.VOICE:
+    if channel.type in VOICE_TYPES:
         payload |= {"bitrate": 64000, "user_limit": 0, "rtc_region": None}
     if channel.type in FORUM_TYPES:
         payload |= {

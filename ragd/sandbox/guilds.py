@@ -178,6 +178,12 @@ class GuildActions(WorldState):
         member.roles = [self.role(guild_id, role_id).id for role_id in roles]
         return self._updated_member(guild_id, member)
 
+    def time_out(self, guild_id: int, user_id: int, until_ms: int | None) -> Member:
+        """Let a member only look until that moment; None ends it."""
+        member = self.member(guild_id, user_id)
+        member.timed_out_until_ms = until_ms
+        return self._updated_member(guild_id, member)
+
     def set_nick(self, guild_id: int, user_id: int, nick: str | None) -> Member:
         """Change a member's nickname."""
         member = self.member(guild_id, user_id)

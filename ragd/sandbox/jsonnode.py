@@ -98,6 +98,8 @@ def parse_json(text: str, file: str) -> Node:
         return Node(json.loads(text), file)
     except json.JSONDecodeError as exc:
         raise DamagedError(f"{file}: line {exc.lineno} column {exc.colno}: not JSON: {exc.msg}") from exc
+    except (ValueError, RecursionError) as exc:  # JSON, but no file of ours
+        raise DamagedError(f"{file}: a number too long or brackets too deep: {exc}") from exc
 
 
 def read_json(path: Path) -> Node:

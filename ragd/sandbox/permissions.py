@@ -2,14 +2,14 @@
 
 Source: https://discord.com/developers/docs/topics/permissions, sections "Permission Hierarchy", "Permission
 Overwrites" and "Implicit Permissions". A channel carries its own overwrites; those of its category were copied when
-the two were in sync and are not looked at again.
+the two were in sync and are not looked at again. A timed-out member keeps View Channel and Read Message History.
 """
 
 from __future__ import annotations
 
 from enum import IntFlag
 
-from .entities import Channel, ChannelType, Guild, Member, Overwrite, OverwriteTarget
+from .entities import VOICE_TYPES, Channel, ChannelType, Guild, Member, Overwrite, OverwriteTarget
 from .state import WorldState
 
 
@@ -155,7 +155,14 @@ def channel_permissions(world: WorldState, user_id: int, channel: Channel) -> in
     if guild is None or member is None:
         return 0
     carrier = channel if channel.thread is None else guild.channels.get(channel.parent_id or 0)
-    return 0 if carrier is None else _in_channel(guild, member, carrier, is_thread=channel.thread is not None)
+    if carrier is None:
+        return 0
+    bits = _in_channel(guild, member, carrier, is_thread=channel.thread is not None)
+    return bits & (_VIEW | _HISTORY) if _is_timed_out(world, member) and not bits & _ADMINISTRATOR else bits
+
+
+def _is_timed_out(world: WorldState, member: Member) -> bool:
+    return member.timed_out_until_ms is not None and member.timed_out_until_ms > world.clock.now_ms()
 
 
 def guild_permissions(guild: Guild, user_id: int) -> int:
@@ -232,6 +239,6 @@ def _without_implied(bits: int, channel: Channel, *, is_thread: bool) -> int:
         return bits & _GUILD_ONLY
     if not bits & (_SEND_IN_THREADS if is_thread else _SEND):
         bits &= ~_NEED_SENDING
-    if channel.type == ChannelType.VOICE and not bits & _CONNECT:
+    if channel.type in VOICE_TYPES and not bits & _CONNECT:
         bits &= ~_NEED_CONNECTING
     return bits

@@ -153,12 +153,15 @@ class Store(Queries):
             ]
 
     def public_threads(self, guild_id: int) -> dict[int, int]:
-        """Parents of a guild's public threads by thread id, archived ones too, which Discord's clients do not keep."""
+        """Parents of a guild's public threads by thread id, archived ones too, which Discord's clients do not keep.
+
+        Not those that only a file has told of: who may read them nobody knows.
+        """
         kinds = ",".join(map(str, PUBLIC_THREADS))
         return dict(
             self._all(
                 f"SELECT id, parent_id FROM channel WHERE guild_id = ? AND type IN ({kinds}) AND NOT deleted"
-                " AND parent_id IS NOT NULL",
+                " AND NOT imported AND parent_id IS NOT NULL",
                 guild_id,
             )
         )

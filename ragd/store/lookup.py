@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from playhouse.apsw_ext import APSWDatabase
@@ -36,11 +36,16 @@ _NOTHING = '"\x01\x01\x01"'
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A word or fragment of a query as the indexes know it: in how many messages it is, COMMON + 1 for more."""
+    """A word or fragment of a query as the indexes know it: in how many messages it is, COMMON + 1 for more.
+
+    Of those that the asker may read: how rare a word is elsewhere would tell whether anybody wrote it there.
+    """
 
     text: str
     match: Matches
     messages: int
+    rarity: Mapping[str, float] = field(default_factory=dict)
+    """By table, what to multiply a BM25 score by, which FTS5 computes from how rare the word is in all messages."""
 
 
 class Lookup(Queries):
@@ -66,16 +71,21 @@ class Lookup(Queries):
         parts = [self._fragment(piece) for piece in text.split() if unspaced or not words]
         return Matches(words, " AND ".join(f"({part})" for part in parts))
 
-    def term(self, text: str) -> Term:
-        """A word of a query. A fragment is looked for as a word too, a word nobody wrote as part of a fragment."""
+    def term(self, text: str, readable: Filter) -> Term:
+        """A word of a query. A fragment is looked for as a word too, a word nobody wrote as part of a fragment.
+
+        Nobody is nobody whom the asker may read: of `readable` no more than its reach is looked at.
+        """
         words = f"text : {quoted(text)}" if has_word(text) else ""
         fragments = self._fragment(text) if is_fragment(text) else ""
-        count = self._count("message_word", words) if words else 0
-        if not count and not fragments and len(text) >= SHORTEST_TRIGRAM:
+        counts = {"message_word": self._count("message_word", words, readable)} if words else {}
+        if not any(seen for _, seen in counts.values()) and not fragments and len(text) >= SHORTEST_TRIGRAM:
             fragments = self._fragment(text)
         if fragments:
-            count = max(count, self._count("message_trigram", fragments))
-        return Term(text, Matches(words, fragments), count)
+            counts["message_trigram"] = self._count("message_trigram", fragments, readable)
+        messages = max((seen for _, seen in counts.values()), default=0)
+        rarity = {table: self._rarity(table, *count) for table, count in counts.items() if messages <= COMMON}
+        return Term(text, Matches(words, fragments), messages, rarity)
 
     def _fragment(self, piece: str) -> str:
         """An expression of trigrams. One or two characters begin trigrams, thanks to the padding behind each piece."""
@@ -90,10 +100,38 @@ class Lookup(Queries):
         )
         return " OR ".join(quoted(row[0]) for row in rows) or _NOTHING
 
-    def _count(self, table: str, match: str) -> int:
-        """In how many messages, of anybody; counts no further than it must."""
+    def _count(self, table: str, match: str, readable: Filter) -> tuple[int, int]:
+        """In how many messages, of anybody and of those within reach; counts no further than it must.
+
+        What is common is so for everybody: it takes 10,000 messages of one's own to learn whether another has it.
+        """
         sql = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {table} MATCH ? LIMIT ?)"
-        return int(self._one(sql, match, COMMON + 1)[0])
+        everywhere = int(self._one(sql, match, COMMON + 1)[0])
+        if not 0 < everywhere <= COMMON or readable.channel_ids is None:
+            return everywhere, everywhere
+        where, parameters = of_messages(readable.without_wishes())
+        sql = (
+            f"SELECT count(*) FROM {table} CROSS JOIN message m ON m.id = {table}.rowid"
+            f" WHERE {table} MATCH ? AND {where}"
+        )
+        return everywhere, int(self._one(sql, match, *parameters)[0])
+
+    def _rarity(self, table: str, everywhere: int, seen: int) -> float:
+        """From FTS5's BM25, whose weight of a word counts all messages, to one that counts those within reach."""
+        if seen == everywhere:
+            return 1.0
+        rows = self._rows(table)
+        return _weight(rows, seen) / _weight(rows, everywhere)
+
+    def _rows(self, table: str) -> int:
+        """How many rows the index has, as FTS5 itself reckons: the first number of its record of averages."""
+        record = self._one(f"SELECT block FROM {table}_data WHERE id = 1")[0]
+        number = 0
+        for byte in record[:8]:  # a varint of SQLite's
+            number = number << 7 | byte & 0x7F
+            if byte < 0x80:
+                break
+        return number
 
     # Hits
 
@@ -109,25 +147,32 @@ class Lookup(Queries):
             return self._newest(known, wanted, limit)
         scores: dict[int, float] = {}
         for table in ("message_word", "message_trigram"):
-            for message_id, score in self._best(table, _any_of(rare, table), wanted, limit):
+            for message_id, score in self._best(table, rare, wanted, limit):
                 scores[message_id] = scores.get(message_id, 0.0) + score
         return sorted(scores.items(), key=lambda hit: (-hit[1], -hit[0]))[:limit]
 
-    def _best(self, table: str, match: str, wanted: Filter, limit: int) -> list[tuple[int, float]]:
-        if not match:
+    def _best(self, table: str, terms: Sequence[Term], wanted: Filter, limit: int) -> list[tuple[int, float]]:
+        """Term by term, each with the weight it has within reach. Marks do not count as words."""
+        matches = [(_expression(term, table), term.rarity.get(table, 1.0)) for term in terms]
+        matches = [(match, rarity) for match, rarity in matches if match]
+        if not matches:
             return []
+        hits = " UNION ALL ".join(
+            [f"SELECT rowid AS id, -bm25({table}, 1.0, 0.0) * ? AS score FROM {table} WHERE {table} MATCH ?"]
+            * len(matches)
+        )
         where, parameters = of_messages(wanted)
-        # CROSS JOIN: from the index of words to messages, never the other way round. Marks do not count as words.
-        return [
-            (row[0], row[1])
-            for row in self._all(
-                f"SELECT m.id, -bm25({table}, 1.0, 0.0) AS score FROM {table} CROSS JOIN message m"
-                f" ON m.id = {table}.rowid WHERE {table} MATCH ? AND {where} ORDER BY score DESC, m.id DESC LIMIT ?",
-                match,
-                *parameters,
-                limit,
-            )
-        ]
+        # CROSS JOIN: from the index of words to messages, never the other way round. Rounded, so that what is equal
+        # but for the last bits is equal. MATERIALIZED: `bm25` works nowhere but in the very query of its table.
+        rows = self._all(
+            f"WITH h AS MATERIALIZED ({hits})"
+            " SELECT m.id, round(sum(h.score), 9) AS score FROM h CROSS JOIN message m ON m.id = h.id"
+            f" WHERE {where} GROUP BY m.id ORDER BY score DESC, m.id DESC LIMIT ?",
+            *(value for match, rarity in matches for value in (rarity, match)),
+            *parameters,
+            limit,
+        )
+        return [(row[0], row[1]) for row in rows]
 
     def _newest(self, terms: Sequence[Term], wanted: Filter, limit: int) -> list[tuple[int, float]]:
         where, parameters = of_messages(wanted)
@@ -208,5 +253,15 @@ def _affordable(terms: Sequence[Term]) -> list[Term]:
 
 
 def _any_of(terms: Sequence[Term], table: str, joint: str = " OR ") -> str:
-    expressions = [term.match.words if table == "message_word" else term.match.fragments for term in terms]
+    expressions = [_expression(term, table) for term in terms]
     return joint.join(f"({expression})" for expression in expressions if expression)
+
+
+def _expression(term: Term, table: str) -> str:
+    return term.match.words if table == "message_word" else term.match.fragments
+
+
+def _weight(rows: int, messages: int) -> float:
+    """BM25's inverse document frequency as FTS5 computes it, which has no word weigh less than nothing."""
+    weight = math.log((rows - messages + 0.5) / (messages + 0.5)) if 0 <= messages <= rows else 0.0
+    return weight if weight > 0 else 1e-6

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.chunks import REMOVALS_PRUNED
 from ragd.store.database import Queries
 from ragd.store.erasure import PURGE_WANTED, PURGED
-from ragd.store.scope import FINDABLE, OPEN, THREADS, Filter, of_chunks
+from ragd.store.scope import FINDABLE, OPEN, THREADS, Filter, of_chunks, reach
 
 _VARIABLES = 500
 """Bound parameters a statement; SQLite allows 32,766, shorter lists keep statements in its cache."""
@@ -169,7 +169,7 @@ class VectorStore(Queries):
                 f" LEFT JOIN channel p ON p.id = ch.parent_id AND ch.type IN ({THREADS})"
                 " LEFT JOIN guild g ON g.id = ch.guild_id"
                 " JOIN chunk_message cm ON cm.chunk_id = c.id"
-                " JOIN message m ON m.id = cm.message_id AND m.chunkable"
+                " JOIN message m ON m.id = cm.message_id AND m.channel_id = c.channel_id AND m.chunkable"
                 f" WHERE c.id IN ({_marks(part)}) AND NOT coalesce(g.removed, 0)"
                 f" AND (p.id IS NULL OR {OPEN.format('p')}) ORDER BY c.id, m.id",
                 *part,
@@ -237,10 +237,17 @@ class VectorStore(Queries):
             )
         ]
 
-    def author_id(self, name: str) -> int | None:
-        """The author whose name this is (case does not matter), the most recent one if several bear it."""
+    def author_id(self, name: str, readable: Collection[int] | None = None) -> int | None:
+        """The author whose name this is (case does not matter), the most recent one if several bear it.
+
+        Of `readable` channels only; None for all: a name must not tell that its bearer writes elsewhere.
+        """
+        within, parameters = reach(Filter(readable))
         rows = self._all(
-            "SELECT author_id FROM message WHERE lower(author_name) = lower(?) ORDER BY id DESC LIMIT 1", name
+            "SELECT author_id FROM message WHERE lower(author_name) = lower(?) AND NOT deleted"
+            f" AND channel_id IN ({within}) ORDER BY id DESC LIMIT 1",
+            name,
+            *parameters,
         )
         return int(rows[0][0]) if rows else None
 

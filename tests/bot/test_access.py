@@ -9,7 +9,8 @@ from typing import Any
 import discord
 import pytest
 
-from ragd.bot.commands.access import as_everybody, as_member, private_threads, readable, within
+from ragd.bot.commands.access import private_threads, readable, within
+from ragd.bot.permissions import as_everybody, as_member
 from ragd.sandbox.entities import Channel, ChannelType, Guild, Overwrite, OverwriteTarget
 from ragd.sandbox.permissions import ALL, Permission, can_read_history
 from ragd.sandbox.world import World

@@ -29,7 +29,7 @@ from ragd.errors import DamagedError, TransientError, UnavailableError
         (DamagedError("/srv/x is damaged"), UNEXPECTED),
         (
             app_commands.TransformerError("x", discord.AppCommandOptionType.channel, app_commands.Transformer()),
-            "cannot be used here",
+            "can be searched from here",
         ),
         (KeyError("x"), UNEXPECTED),
     ],

@@ -187,3 +187,16 @@ def test_a_dm_is_for_its_two_users(world: World, guild: Guild) -> None:
     assert permissions_for(world, None, 2, dm.id) == IN_DM
     assert can_read_history(world, 3, dm.id)
     assert not can_view(world, 1, dm.id)
+
+
+def test_who_is_timed_out_may_only_look(world: World, guild: Guild) -> None:
+    voice = world.create_channel(guild.id, "stage", ChannelType.STAGE)
+    world.set_role_permissions(guild.id, guild.id, VIEW | HISTORY | Permission.CONNECT | Permission.SEND_MESSAGES)
+    now = world.clock.now_ms()
+    world.time_out(guild.id, 2, now + 60_000)
+    assert permissions_for(world, guild.id, 2, voice.id) == VIEW | HISTORY
+    theirs = as_discord_py_sees_it(world, guild).get_member(2)
+    assert theirs is not None
+    assert theirs.is_timed_out()
+    world.time_out(guild.id, 2, now - 1)
+    assert permissions_for(world, guild.id, 2, voice.id) & Permission.CONNECT

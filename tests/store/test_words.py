@@ -37,7 +37,7 @@ def post(store: Store, *contents: str, **fields: object) -> list[int]:
 
 
 def found(store: Store, *words: str, wanted: Filter | None = None) -> list[int]:
-    terms = [store.lookup.term(word) for word in words]
+    terms = [store.lookup.term(word, Filter()) for word in words]
     return [hit[0] for hit in store.lookup.ranked(terms, wanted or Filter(), 50)]
 
 
@@ -158,7 +158,7 @@ def test_nothing_that_is_typed_breaks_the_query(store: Store, pieces: list[str])
     pieces = [piece.encode("utf-8", "replace").decode() for piece in pieces]
     words = [word for piece in pieces for word in piece.split()]
     lookup = store.lookup
-    lookup.ranked([lookup.term(word) for word in words], Filter(), 5)
+    lookup.ranked([lookup.term(word, Filter()) for word in words], Filter(), 5)
     whole = Filter(required=lookup.required(pieces, ["link"]), excluded=tuple(filter(None, map(lookup.phrase, pieces))))
     lookup.newest(whole, 5)
 

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import aiohttp
 import discord
 
+from ragd.bot.permissions import ParentChannel, Reads, as_everybody, viewers_read_history
+
 _log = logging.getLogger(__name__)
-
-ParentChannel = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.ForumChannel
-"""Channels that hold messages, or threads that do."""
-
-Reads = Callable[[ParentChannel], bool]
 
 Reach = Mapping[int, int]
 """What may be read: ids of channels and threads, each with the id of the channel it is in: itself, or a parent."""
@@ -29,30 +26,16 @@ PRIVATE_THREADS_ASKED = 100
 AT_ONCE = 10
 
 
-def as_member(member: discord.Member) -> Reads:
-    """What one member may view and read the history of."""
-    return lambda channel: _opens(channel, channel.permissions_for(member))
+def as_readers_of(place: object) -> Reads:
+    """What everybody may read who can read an answer given at a place, today or next year.
 
-
-def as_everybody(channel: ParentChannel) -> bool:
-    """Whether every member of the server may: @everyone does, and no overwrite takes it from a role or a member."""
-    everyone = channel.guild.default_role
-    return _opens(channel, channel.permissions_for(everyone)) and not any(
-        _takes(channel, overwrite) for target, overwrite in channel.overwrites.items() if target != everyone
-    )
-
-
-def _opens(channel: ParentChannel, permissions: discord.Permissions) -> bool:
-    if not (permissions.view_channel and permissions.read_message_history):
-        return False
-    # the chat of a voice channel opens only for who may join it
-    return permissions.connect or not isinstance(channel, discord.VoiceChannel | discord.StageChannel)
-
-
-def _takes(channel: ParentChannel, overwrite: discord.PermissionOverwrite) -> bool:
-    denied = overwrite.pair()[1]
-    voice = isinstance(channel, discord.VoiceChannel | discord.StageChannel)
-    return denied.view_channel or denied.read_message_history or (voice and denied.connect)
+    That is what every member may, and the channel itself: whoever comes to see it finds its own messages beside the
+    answer. Another channel that today the same members see does not count, for its overwrites may change apart.
+    """
+    home = place.parent if isinstance(place, discord.Thread) else place
+    if not isinstance(home, ParentChannel) or not viewers_read_history(home):
+        return as_everybody
+    return lambda channel: channel == home or as_everybody(channel)
 
 
 def readable(
@@ -62,11 +45,7 @@ def readable(
 
     Age-restricted channels count only if the question was asked in one: nobody else is known to be of age.
     """
-    parents = {
-        channel.id
-        for channel in guild.channels
-        if isinstance(channel, ParentChannel) and reads(channel) and (age_restricted or not channel.is_nsfw())
-    }
+    parents = {channel.id for channel in _parents(guild, reads) if age_restricted or not channel.is_nsfw()}
     live = {thread.id: thread.parent_id for thread in guild.threads if not thread.is_private()}
     private = {thread.id for thread in guild.threads if thread.is_private()}
     threads = {
@@ -75,6 +54,15 @@ def readable(
         if parent in parents and thread not in private
     }
     return {**{parent: parent for parent in parents}, **threads}
+
+
+def has_age_restricted(guild: discord.Guild, reads: Reads) -> bool:
+    """Whether `readable` leaves any out for that reason alone."""
+    return any(channel.is_nsfw() for channel in _parents(guild, reads))
+
+
+def _parents(guild: discord.Guild, reads: Reads) -> Iterator[ParentChannel]:
+    return (channel for channel in guild.channels if isinstance(channel, ParentChannel) and reads(channel))
 
 
 async def private_threads(guild: discord.Guild, member: discord.Member, reach: Reach) -> dict[int, int]:

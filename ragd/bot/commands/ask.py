@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from discord.ext import commands
 
 from ragd.answering.limits import Limits
-from ragd.answers import Allowed, SearchRequest
-from ragd.bot.commands.access import within
+from ragd.answers import SearchRequest
 from ragd.bot.commands.asking import ask
-from ragd.bot.commands.audience import only, reach_of
+from ragd.bot.commands.audience import allowed_in, only, reach_of
 from ragd.bot.commands.errors import require_turn
 from ragd.bot.commands.host import Host
 from ragd.bot.commands.passages import parse_since
@@ -46,8 +45,9 @@ class AskCommands(commands.Cog):
         await begin(context)
         since = parse_since(options.since, datetime.now(UTC)) if options.since else None
         reach = await reach_of(self._host, context)
-        allowed = Allowed(within(reach, options.channel.id if options.channel else None))
-        request = SearchRequest(options.text, allowed, self._host.answerer.passages, since=since)
+        request = SearchRequest(
+            options.text, allowed_in(reach, options.channel), self._host.answerer.passages, since=since
+        )
         found = only(await ask(self._host.settings.search_socket, request), reach)
         reply = await self._host.answerer.answer(options.text, found, context.author.id)
         public = not is_private(context)

@@ -7,29 +7,47 @@ from dataclasses import replace
 import discord
 from discord.ext import commands
 
-from ragd.answers import SearchAnswer
-from ragd.bot.commands.access import ParentChannel, as_everybody, as_member, private_threads, readable
+from ragd.answers import Allowed, SearchAnswer
+from ragd.bot.commands.access import as_readers_of, has_age_restricted, private_threads, readable, within
+from ragd.bot.commands.errors import NO_SUCH_CHANNEL, BadValue
 from ragd.bot.commands.host import Host
 from ragd.bot.commands.replies import Asked, is_private
+from ragd.bot.permissions import ParentChannel, as_member
 
 
 async def reach_of(host: Host, context: Asked) -> dict[int, int]:
     """The Reach (ragd/bot/commands/access.py) of a question.
 
     A slash command is answered to the asker alone, out of all that the asker may read. The answer to a text command is
-    read by whoever looks into the channel, today or next year: so it is made only of what every member of the server
-    may read, wherever it was asked.
+    read by whoever looks into the channel, today or next year: so it is made only of what all of those may read, and
+    the asker too.
     """
-    guild, asker = context.guild, context.author
+    guild, asker, place = context.guild, context.author, context.channel
     if guild is None or not isinstance(asker, discord.Member):
         raise commands.NoPrivateMessage
     threads = await host.in_store(lambda store: store.public_threads(guild.id))
-    restricted = _is_age_restricted(context.channel)
+    restricted = _is_age_restricted(place)
     reach = readable(guild, as_member(asker), threads, age_restricted=restricted)
     if is_private(context):
         return reach | await private_threads(guild, asker, reach)
-    public = readable(guild, as_everybody, threads, age_restricted=restricted)
+    public = readable(guild, as_readers_of(place), threads, age_restricted=restricted)
     return {one: home for one, home in reach.items() if one in public}
+
+
+def allowed_in(reach: dict[int, int], channel: discord.abc.Snowflake | None) -> Allowed:
+    """The allow-list, of a channel and its threads if one is named. Raises BadValue if that is not within reach."""
+    allowed = within(reach, channel.id if channel else None)
+    if channel is not None and not allowed:
+        raise BadValue(NO_SUCH_CHANNEL)
+    return Allowed(allowed)
+
+
+def leaves_out_by_age(context: Asked) -> bool:
+    """Whether somewhere else more could be found, of what the asker sees in Discord's list of channels anyway."""
+    guild, asker, place = context.guild, context.author, context.channel
+    if guild is None or not isinstance(asker, discord.Member) or _is_age_restricted(place):
+        return False
+    return has_age_restricted(guild, as_member(asker) if is_private(context) else as_readers_of(place))
 
 
 def _is_age_restricted(channel: object) -> bool:

@@ -23,6 +23,10 @@ UNAVAILABLE = "The part of ragd that knows this does not answer right now. Try a
 _WRAPPERS = (commands.CommandInvokeError, commands.HybridCommandError, app_commands.CommandInvokeError)
 
 
+NO_SUCH_CHANNEL = "`channel` must be a channel or thread of this server that can be searched from here"
+"""The same for what is not there, what the asker may not read, and what those who read the answer may not."""
+
+
 class ErrorHandler(commands.Cog):
     """A listener on `command_error` takes the place of discord.py's own handler, which prints to the log only."""
 
@@ -82,7 +86,7 @@ def explain(error: Exception, usage: str) -> str | None:
 
 def _explain_input(error: Exception, usage: str) -> str:
     if isinstance(error, app_commands.TransformerError):
-        return "One of the values cannot be used here: perhaps a channel or thread that ragd does not see."
+        return f"{NO_SUCH_CHANNEL}."  # of our options only that one can fail by being unknown
     if not isinstance(error, commands.UserInputError):
         return UNEXPECTED
     flag = ""
@@ -98,7 +102,7 @@ def _rule(error: Exception, flag: str) -> str:
         unit = " characters" if isinstance(error.value, str) else ""
         return f"{flag or 'The text'} must be from {error.minimum} to {error.maximum}{unit}"
     if isinstance(error, commands.ChannelNotFound | commands.ThreadNotFound | commands.BadUnionArgument):
-        return "`channel` must be a channel or thread of this server"
+        return NO_SUCH_CHANNEL
     if isinstance(error, commands.UserNotFound | commands.MemberNotFound):
         return "`author` must be a mention or a user's id"
     return str(error) if isinstance(error, BadValue) else ""

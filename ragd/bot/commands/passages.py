@@ -13,6 +13,7 @@ from ragd.bot.commands.wording import clip, code_block, inert, inert_line, momen
 
 NOTHING_FOUND = "Nothing found in the channels you can read."
 NOTHING_PUBLIC = "Nothing found in the channels that everybody here can read."
+AGE_RESTRICTED = "-# Age-restricted channels were left out: ask in one of them to search those too."
 
 _QUOTE_MOST = 600
 """Characters of a passage that are quoted at most: enough to tell whether it is worth the jump."""
@@ -36,6 +37,8 @@ class Answer:
     found: SearchAnswer
     public: bool
     """Everybody in the channel reads it, so only what all may read was searched."""
+    left_out_by_age: bool = False
+    """Whether there are age-restricted channels that would have been searched had it been asked in one."""
     command: str = "search"
 
 
@@ -90,6 +93,8 @@ def reading_notes(answer: Answer) -> list[str]:
         notes.append(_state(answer.found))
     if answer.found.lag_messages >= _LAG_TOLD:
         notes.append("Search is catching up: some messages cannot be found yet.")
+    if answer.left_out_by_age:
+        notes.append(AGE_RESTRICTED)
     if answer.public:
         notes.append(
             f"Only channels that everybody here can read were searched; `/{answer.command}` looks into all of yours."

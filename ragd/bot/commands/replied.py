@@ -16,7 +16,7 @@ _BLOCK_OVERHEAD = width(code_block(""))
 
 def render_reply(reply: Reply, room: int, *, public: bool) -> str:
     """The written answer with its citations, or the quotes, in at most `room` characters."""
-    shown = Answer(reply.question, reply.found, public, "ask")
+    shown = Answer(reply.question, reply.found, public, command="ask")
     if not reply.sources:
         return clip("\n".join([nothing_found(shown), *reading_notes(shown)]), room)
     notes = "\n".join([*([f"-# {reply.note}"] if reply.note else []), *reading_notes(shown)])

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import discord
+from discord import app_commands
 from discord.ext import commands
 
 from ragd.answering.limits import Limits
-from ragd.answers import Allowed, SearchRequest
-from ragd.bot.commands.access import within
+from ragd.answers import SearchRequest
 from ragd.bot.commands.asking import ask
-from ragd.bot.commands.audience import only, reach_of
+from ragd.bot.commands.audience import allowed_in, leaves_out_by_age, only, reach_of
 from ragd.bot.commands.errors import require_turn
 from ragd.bot.commands.host import Host
 from ragd.bot.commands.passages import Answer, parse_since, render_answer
 from ragd.bot.commands.replies import Asked, answer, answer_in_embed, begin, is_private, may_embed
 from ragd.bot.commands.wording import EMBED_ROOM, TEXT_ROOM
 
+_PERSON = re.compile(r"<@!?[0-9]{15,20}>|[0-9]{15,20}")
+
 SearchPlace = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.ForumChannel | discord.Thread
+
+
+class Person(commands.UserConverter, app_commands.Transformer):
+    """A user: picked from Discord's list, or in a text command a mention or an id.
+
+    No name: of whom discord.py happens to know some share no server with the asker.
+    """
+
+    @property
+    def type(self) -> discord.AppCommandOptionType:
+        return discord.AppCommandOptionType.user
+
+    async def transform(self, _: discord.Interaction, value: discord.User, /) -> discord.User:
+        return value
+
+    async def convert(self, context: commands.Context[Any], argument: str) -> discord.User:
+        if not _PERSON.fullmatch(argument):
+            raise commands.UserNotFound(argument)
+        return await super().convert(context, argument)
 
 
 class SearchOptions(commands.FlagConverter, case_insensitive=True):
@@ -28,7 +51,7 @@ class SearchOptions(commands.FlagConverter, case_insensitive=True):
         positional=True, description='Words, "phrases", -without, from: in: before: since: has:'
     )
     channel: SearchPlace | None = commands.flag(default=None, description="Only in this channel and its threads")
-    author: discord.User | None = commands.flag(default=None, description="Only where this person wrote")
+    author: Person | None = commands.flag(default=None, description="Only where this person wrote")
     since: str | None = commands.flag(default=None, description="Only what is newer: 2026-01-31, or 30m, 12h, 7d, 2w")
     limit: commands.Range[int, 1, 10] = commands.flag(default=5, description="How many passages at most")
 
@@ -50,16 +73,18 @@ class SearchCommands(commands.Cog):
         require_turn(context, self._limits)
         await begin(context)
         since = parse_since(options.since, datetime.now(UTC)) if options.since else None
+        author = cast(discord.User | None, options.author)
         reach = await reach_of(self._host, context)
         request = SearchRequest(
             options.text,
-            Allowed(within(reach, options.channel.id if options.channel else None)),
+            allowed_in(reach, options.channel),
             options.limit,
-            author=str(options.author.id) if options.author else None,
+            author=str(author.id) if author else None,
             since=since,
         )
-        found = await ask(self._host.settings.search_socket, request)
-        await self._show(context, Answer(options.text, only(found, reach), public=not is_private(context)))
+        found = only(await ask(self._host.settings.search_socket, request), reach)
+        by_age = leaves_out_by_age(context)
+        await self._show(context, Answer(options.text, found, public=not is_private(context), left_out_by_age=by_age))
 
     async def _show(self, context: Asked, shown: Answer) -> None:
         if may_embed(context):

@@ -92,10 +92,14 @@ def _check(payload: Payload, prefix: str) -> None:
         message = "Command name is invalid"
         raise invalid_form(prefix + "name", "APPLICATION_COMMAND_INVALID_NAME", message)
     text_field(payload, "description", _DESCRIPTION_MAX, path=prefix + "description")
-    _check_options(payload.get("options") or [], prefix)
+    _check_options(payload.get("options"), prefix)
 
 
-def _check_options(options: list[Any], prefix: str) -> None:
+def _check_options(options: Any, prefix: str) -> None:
+    if not options:
+        return
+    if not isinstance(options, list):
+        raise invalid_form(prefix + "options", "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
     if len(options) > _OPTIONS_MAX:
         message = f"Must be {_OPTIONS_MAX} or fewer in length."
         raise invalid_form(prefix + "options", "BASE_TYPE_MAX_LENGTH", message)
@@ -103,7 +107,7 @@ def _check_options(options: list[Any], prefix: str) -> None:
         where = f"{prefix}options.{index}."
         text_field(option, "name", _NAME_MAX, path=where + "name")
         text_field(option, "description", _DESCRIPTION_MAX, path=where + "description")
-        _check_options(option.get("options") or [], where)
+        _check_options(option.get("options"), where)
 
 
 def _routes(base: str) -> tuple[Route, ...]:

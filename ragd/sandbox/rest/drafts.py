@@ -15,7 +15,7 @@ from ragd.sandbox.posting import MessageChanges, PartFields
 from ragd.sandbox.world import World
 
 from .errors import bad_request, invalid_form
-from .request import Body, Upload, optional_id
+from .request import Body, Upload, optional_id, snowflake
 
 CONTENT_MAX = 2000
 EMBEDS_MAX = 10
@@ -98,6 +98,7 @@ def read_draft(
     `edited` is the message that the draft changes: it may keep attachments of it.
     """
     fields = body.fields if of is None else of
+    _check_shapes(fields)
     reference = fields.get("message_reference") or {}
     return Draft(
         content=_content(fields.get("content")),
@@ -114,6 +115,42 @@ def read_draft(
         allowed_mentions=fields.get("allowed_mentions"),
         given=frozenset(fields) | ({"attachments"} if body.uploads else frozenset()),
     )
+
+
+_OBJECTS = ("allowed_mentions", "message_reference", "poll")
+_LISTS = ("embeds", "components", "attachments")
+
+
+def _check_shapes(fields: Payload) -> None:
+    """Objects where objects belong and lists of them where lists do; what is null is not there."""
+    _require(fields, dict, "data")
+    for name in _OBJECTS:
+        _require(fields.get(name), dict, name)
+    for name in _LISTS:
+        _require_objects(fields.get(name), name)
+    _require(fields.get("flags"), int, "flags")
+    for index, embed in enumerate(fields.get("embeds") or ()):
+        for name in ("footer", "author"):
+            _require(embed.get(name), dict, f"embeds.{index}.{name}")
+        _require_objects(embed.get("fields"), f"embeds.{index}.fields")
+    allowed = fields.get("allowed_mentions") or {}
+    for name in ("parse", "users", "roles"):
+        _require(allowed.get(name), list, f"allowed_mentions.{name}")
+        for one in allowed.get(name) or ():
+            if name != "parse":
+                snowflake(str(one), f"allowed_mentions.{name}")
+
+
+def _require_objects(value: Any, path: str) -> None:
+    _require(value, list, path)
+    for index, one in enumerate(value or ()):
+        if not isinstance(one, dict):
+            raise invalid_form(f"{path}.{index}", "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+
+
+def _require(value: Any, kind: type, path: str) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise invalid_form(path, f"{kind.__name__.upper()}_TYPE_CONVERT", f"Value must be of {kind.__name__}")
 
 
 def refuse_empty(draft: Draft) -> None:

@@ -137,10 +137,12 @@ async def _read_multipart(request: web.Request) -> Body:
     return Body(_parse(raw), uploads)
 
 
-def text_field(fields: Payload, name: str, longest: int, *, path: str | None = None) -> str:
+def text_field(fields: Payload | Any, name: str, longest: int, *, path: str | None = None) -> str:
     """A required, non-empty string of at most `longest` characters; `path` names it in the error."""
-    value = fields.get(name)
     where = path or name
+    if not isinstance(fields, dict):
+        raise invalid_form(where, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+    value = fields.get(name)
     if not isinstance(value, str) or not value:
         raise invalid_form(where, "BASE_TYPE_REQUIRED", "This field is required")
     if len(value) > longest:

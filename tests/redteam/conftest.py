@@ -1,0 +1,21 @@
+"""One stage for all attempts."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from ragd.sandbox.client import SandboxThread
+from tests.redteam.stage import Stage
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    with SandboxThread() as sandbox, tempfile.TemporaryDirectory(prefix="ragd-") as directory, ExitStack() as stack:
+        stage = Stage(sandbox, Path(directory))
+        stage.start(stack)
+        yield stage
