@@ -454,7 +454,8 @@ async def test_it_outlives_ragd(scene: Scene) -> None:
         assert len(done.stderr.splitlines()) == 1
         capture.start().running()
         searcher.start().running()
-        until(lambda: capture.counter("connected") and scene.indexed("rain gauge"))
+        # connected is not yet ready: who is a member is known when the guilds are there
+        until(lambda: scene.run("search", "rain", "--as", "bob").returncode == 0 and scene.indexed("rain gauge"))
         assert "twice" in await operator.finds("rain gauge")
         assert "twice" in await member.finds("rain gauge")
     assert capture.settings.capture_socket.stat().st_mode & 0o777 == 0o600
