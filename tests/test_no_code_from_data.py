@@ -34,15 +34,23 @@ PUT_TOGETHER = {
         "rest",  # clauses of counts()
     },
     "store/alerts.py": {"where"},
-    "store/audits.py": {"', '.join((f'{name} = ?' for name in columns))", "of_thread", "rest"},
+    "store/audits.py": {"', '.join((f'{name} = ?' for name in columns))", "of_thread", "rest", "there"},
     "store/copies.py": {"check"},  # one of two names
     "store/coverage.py": {"','.join(map(str, sorted(THREAD_PARENTS)))", "FIRST_ID - 1", "condition"},
+    "store/erasure.py": {"rest", "of_channel"},
     "store/health.py": {"table"},  # of the schema, as SQLite names it
     "store/imports.py": {"marks"},
+    "store/lookup.py": {"table", "where", "within", "hits"},  # of_messages() and reach() in store/scope.py
+    "store/promises.py": {"table", "', '.join(columns)", "', '.join('?' * len(columns))"},  # of _TABLES
     "store/refusals.py": {"count", "until", "below", "where"},  # columns of _COLUMNS
+    "store/rewriting.py": {"pragma", "quoted"},  # the data directory, its quotes doubled: PRAGMA binds nothing
+    "store/scope.py": {"' AND '.join(where)", "within", "sql", "table"},
     "store/standing.py": {"kinds"},
+    "store/surroundings.py": {"where"},
     "store/traces.py": {"', '.join((column.name for column in columns))", "table"},
-    "store/vectors.py": {"' AND '.join(where)", "base", "_marks(part)", "_FINDABLE.format('ch')", "_OPEN.format('p')"},
+    "store/vectors.py": {"where", "within", "_marks(part)", "FINDABLE.format('ch')", "OPEN.format('p')"},
+    "store/withholding.py": {"_marks(author_ids)", "_marks(channel_ids)"},
+    "store/words.py": {"table"},
 }
 """What else stands in statements, by file below `ragd`: clauses and names that the same function chooses, and question
 marks. Whoever adds one has looked: nothing of it may come from a message, a member, a setting or a command line."""

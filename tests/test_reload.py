@@ -16,7 +16,8 @@ from tests.test_architecture import sources, uses
 from tests.toytree import settings_of
 
 ONLY_NEAR = {("capture", name) for name in ("HEALTH_CHECK_INTERVAL_MINUTES", "MAX_MEMORY_MB", "MIN_DISK_GB")} | {
-    ("searcher", "RAGD_MODEL_DIR")
+    ("searcher", "RAGD_MODEL_DIR"),
+    ("searcher", "RAGD_MODEL_GRAPH"),
 }
 """What a process could read in what it imports, and does not: capture shows findings, it does not make them. The
 searcher takes the model that serves, which the store tells, and the setting only where there is none."""

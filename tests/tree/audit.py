@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ragd.chunking import chunk_messages
 from ragd.embedding import Embedder
 from ragd.errors import UnavailableError
-from ragd.search import MAX_LIMIT
+from ragd.search import MAX_LIMIT, NEAR
 from ragd.search_client import SearchResult
 from ragd.store import Store
 from ragd.syncer import source_message
@@ -141,7 +141,8 @@ def _chunk_vectors(path: Path) -> ChunkVectors:
 def assert_nearest_is_shown(stage: Stage, tree: Tree, chunks: ChunkVectors, text: str, embedder: Embedder) -> None:
     """Scores are the cosines of chunks that are shown, and the nearest chunk, or one just as near, is among them.
 
-    Where it stands among what words found is for the fusion to say, and for its tests to judge.
+    Nothing is shown when all is far. Where it stands among what words found is for the fusion to say, and for its
+    tests to judge.
     """
     results = tree.search(text, MAX_LIMIT).results
     scores = chunks.vectors @ embedder.embed_query(text)
@@ -153,6 +154,9 @@ def assert_nearest_is_shown(stage: Stage, tree: Tree, chunks: ChunkVectors, text
             if set(ids) <= set(result.message_ids)
         ]
         assert not within or min(within) < TOLERANCE, text
+    if not results:
+        assert scores.max() < NEAR, text
+        return
     nearest = [ids for ids, score in zip(chunks.message_ids, scores, strict=True) if score > scores.max() - TOLERANCE]
     shown = [set(result.message_ids) for result in results]
     assert any(len(set(ids) & some) * 2 > min(len(ids), len(some)) for ids in nearest for some in shown), text

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.tree
 def tree(stage: Stage, short_path: Path) -> Iterator[Tree]:
     """A tree whose history a small model has embedded: what the bundled one does takes longer, and can be disturbed."""
     small_model(short_path / "small")
-    with Tree(stage.variables(short_path)) as tree:
+    with Tree(stage.variables(short_path, RAGD_MODEL_GRAPH="fp32", RAGD_EMBED_THREADS="1")) as tree:
         set_model(tree, str(short_path / "small"))
         yield tree.start().running()
 
@@ -66,6 +66,10 @@ def changing(tree: Tree) -> bool:
     return beat is not None and beat.pid == pid and bool(beat.counters.get("model_next"))
 
 
+def changed(tree: Tree, embedder: Embedder) -> bool:
+    return bool(tree.counter("searcher", "model") == embedder.identity.name)
+
+
 def test_questions_are_answered_while_the_model_changes(stage: Stage, tree: Tree, embedder: Embedder) -> None:
     assert_captured(stage, tree)
     tree.settle()
@@ -76,16 +80,17 @@ def test_questions_are_answered_while_the_model_changes(stage: Stage, tree: Tree
         reload = tree.run_other("ragdctl", "reload")
         assert reload.returncode == 0, reload.stderr
         assert reload.stdout == "syncer restarted: RAGD_MODEL_DIR\n"
-        tree.wait(lambda: changing(tree), "the change has begun")
+        tree.wait(lambda: changing(tree) or changed(tree, embedder), "the change has begun")
         told = tree.run_other("ragdctl", "status").stdout
-        assert "model       changing small -> all-MiniLM-L6-v2: " in told
+        # on a fast machine it is over already
+        assert "model       changing small -> all-MiniLM-L6-v2: " in told or not changing(tree)
         for _ in range(2):
             if not changing(tree):
                 break  # a fast machine: it is over
             tree.replaced("syncer", tree.signal("syncer", signal.SIGKILL))
         message_id = stage.place.post("The samovar whistles in B flat.")
         tree.wait(lambda: tree.finds("samovar whistles", message_id), "what is new is found meanwhile")
-        tree.wait(lambda: tree.counter("searcher", "model") == embedder.identity.name, "the searcher has changed over")
+        tree.wait(lambda: changed(tree, embedder), "the searcher has changed over")
         tree.wait(lambda: tree.counter("syncer", "model_next") is None, "and the syncer says so")
         asked = len(asker.answers)
         tree.wait(lambda: len(asker.answers) > asked + 3, "some more answers")
