@@ -74,7 +74,7 @@ def test_questions_are_answered_while_the_model_changes(stage: Stage, tree: Tree
     assert_captured(stage, tree)
     tree.settle()
     searcher = tree.pid_of("searcher")
-    with Asker(tree, "what is new in the kitchen?") as asker:
+    with Asker(tree, "why does my rain gauge count twice as much rain as there was?") as asker:
         tree.wait(lambda: len(asker.answers) > 3, "questions are asked")
         set_model(tree, "")
         reload = tree.run_other("ragdctl", "reload")
