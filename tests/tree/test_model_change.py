@@ -70,7 +70,8 @@ def changed(tree: Tree, embedder: Embedder) -> bool:
     return bool(tree.counter("searcher", "model") == embedder.identity.name)
 
 
-def test_questions_are_answered_while_the_model_changes(stage: Stage, tree: Tree, embedder: Embedder) -> None:
+def test_questions_are_answered_while_the_model_changes(stage: Stage, tree: Tree) -> None:
+    embedder = Embedder.open(graph="fp32")
     assert_captured(stage, tree)
     tree.settle()
     searcher = tree.pid_of("searcher")
