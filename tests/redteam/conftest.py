@@ -1,4 +1,4 @@
-"""One stage for all attempts."""
+"""One stage for the attempts of a module: what one of them says there must not be what another looks for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ragd.sandbox.client import SandboxThread
 from tests.redteam.stage import Stage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     with SandboxThread() as sandbox, tempfile.TemporaryDirectory(prefix="ragd-") as directory, ExitStack() as stack:
         stage = Stage(sandbox, Path(directory))
