@@ -26,7 +26,7 @@ _LAG_TOLD = 100
 _SPAN = re.compile(r"(\d{1,6})\s*([mhdw])")
 _SPAN_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _WORD = re.compile(r"\w{3,}")
-_BLOCK_OVERHEAD = width(code_block(""))
+BLOCK_OVERHEAD = width(code_block(""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ def render_answer(answer: Answer, room: int) -> str:
         return "\n".join([nothing_found(answer), *reading_notes(answer)])
     notes = "\n".join(reading_notes(answer))
     headers = [_header(number, result) for number, result in enumerate(results, 1)]
-    headers = _that_fit(headers, room - width(notes) - 1)
-    spent = sum(width(header) + _BLOCK_OVERHEAD + 2 for header in headers) + width(notes) + 1
+    headers = that_fit(headers, room - width(notes) - 1)
+    spent = sum(width(header) + BLOCK_OVERHEAD + 2 for header in headers) + width(notes) + 1
     share = min(_QUOTE_MOST, max(0, (room - spent) // len(headers))) if headers else 0
     blocks = [
         f"{header}\n{code_block(quote(result.text, answer.question, share, result.highlight))}"
@@ -65,11 +65,11 @@ def nothing_found(answer: Answer) -> str:
     return f"{said[:-1]}: {inert_line(answer.found.why, 300)}." if answer.found.why else said
 
 
-def _that_fit(headers: Sequence[str], room: int) -> list[str]:
+def that_fit(headers: Sequence[str], room: int) -> list[str]:
     """As many as leave each at least a little to quote."""
     kept: list[str] = []
     for header in headers:
-        room -= width(header) + _BLOCK_OVERHEAD + 2 + _QUOTE_LEAST
+        room -= width(header) + BLOCK_OVERHEAD + 2 + _QUOTE_LEAST
         if room < 0:
             break
         kept.append(header)

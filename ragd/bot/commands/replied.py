@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ragd.answering import Quote, Reply, Sentence, Source
-from ragd.bot.commands.passages import Answer, nothing_found, reading_notes, unix_seconds
+from ragd.bot.commands.passages import BLOCK_OVERHEAD, Answer, nothing_found, reading_notes, that_fit, unix_seconds
 from ragd.bot.commands.wording import clip, code_block, inert, inert_line, moment, width
 
 _SENTENCE_MOST = 600
 _QUOTE_MOST = 500
-_QUOTE_LEAST = 40
-_BLOCK_OVERHEAD = width(code_block(""))
 
 
 def render_reply(reply: Reply, room: int, *, public: bool) -> str:
@@ -67,25 +65,15 @@ def _at(iso: str) -> str:
 
 def _quoted(sources: Sequence[Source], room: int) -> str:
     """Each passage's own words, with the same room for each; the last are left out if there is none for them."""
-    headers = _that_fit([_header(source) for source in sources], room)
+    headers = that_fit([_header(source) for source in sources], room)
     if not headers:
         return clip(_header(sources[0]), room)
-    spent = sum(width(header) + _BLOCK_OVERHEAD + 2 for header in headers)
+    spent = sum(width(header) + BLOCK_OVERHEAD + 2 for header in headers)
     share = min(_QUOTE_MOST, (room - spent) // len(headers))
     return "\n".join(
         f"{header}\n{code_block(clip(_quotes(source.quotes), share))}"
         for header, source in zip(headers, sources, strict=False)
     )
-
-
-def _that_fit(headers: Sequence[str], room: int) -> list[str]:
-    kept: list[str] = []
-    for header in headers:
-        room -= width(header) + _BLOCK_OVERHEAD + 2 + _QUOTE_LEAST
-        if room < 0:
-            break
-        kept.append(header)
-    return kept
 
 
 def _header(source: Source) -> str:
