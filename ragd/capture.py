@@ -63,7 +63,7 @@ RELOAD_SIGNAL = signal.SIGHUP
 
 CLOSE_SECONDS = 1.0
 DRAIN_SECONDS = 1.5
-"""Together less than supervisord's stopwaitsecs for capture."""
+"""Together less than supervisord's stopwaitsecs."""
 
 
 class Capture:

@@ -24,6 +24,9 @@ from ragd.errors import RagdError, UnavailableError
 CALL_SECONDS = 2.0
 """How long one call may take; a supervisord in order answers in milliseconds."""
 
+GROUP = "ragd"
+"""supervisord's group of the worker processes and the watchdog (deploy/supervisord.conf): it calls them GROUP:NAME."""
+
 
 class SupervisorState(Enum):
     """What supervisord does with its processes as a whole."""
@@ -124,15 +127,15 @@ class SupervisorClient:
 
     def kill(self, name: str) -> None:
         """Send SIGKILL; autorestart replaces the process."""
-        self._call("supervisor.signalProcess", name, "KILL")
+        self._call("supervisor.signalProcess", f"{GROUP}:{name}", "KILL")
 
     def terminate(self, name: str) -> None:
         """Send SIGTERM; autorestart replaces the process when it has ended."""
-        self._call("supervisor.signalProcess", name, "TERM")
+        self._call("supervisor.signalProcess", f"{GROUP}:{name}", "TERM")
 
     def hang_up(self, name: str) -> None:
         """Send SIGHUP: capture reads its allow and deny lists again. Only to a process that knows the signal."""
-        self._call("supervisor.signalProcess", name, "HUP")
+        self._call("supervisor.signalProcess", f"{GROUP}:{name}", "HUP")
 
     def start(self, name: str) -> None:
         """Start a stopped process; returns once it is spawned. One that runs already is as well."""
@@ -148,7 +151,7 @@ class SupervisorClient:
 
     def _tolerate(self, code: FaultCode, method: str, name: str) -> None:
         try:
-            self._call(method, name, False)
+            self._call(method, f"{GROUP}:{name}", False)
         except RefusedError as fault:
             if fault.code != code:
                 raise

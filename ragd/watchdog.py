@@ -41,7 +41,7 @@ alert that the store does not take; services of ALERT_URLS have threads of their
 take long is an errand (ragd/health/errand.py)."""
 
 GOODBYE_SECONDS = 0.5
-"""How long to ask supervisord why we end; it kills us a second after it told us to."""
+"""How long to ask supervisord why we end: a stop is not to wait for a goodbye."""
 
 TOLD_BY_PASSES = ("supervisord",)
 """Checks whose alert a pass itself raises and resolves."""

@@ -165,7 +165,9 @@ def test_conf_agrees_with_the_code() -> None:
     programs = {name: parser[f"program:{name}"] for name in PROCESSES}
     assert parser.getint("supervisord", "minfds") == FIRST_KEPT_FD
     assert not parser.has_section("inet_http_server")
-    assert sum(program.getint("stopwaitsecs") for program in programs.values()) < 10
+    assert parser["group:ragd"]["programs"].split(",") == list(programs), "a stop tells all at once"
+    # supervisord may see TERM a second late, and each end another
+    assert max(program.getint("stopwaitsecs") for program in programs.values()) + 2 < 10
     assert list(programs) == sorted(programs, key=lambda name: programs[name].getint("priority"))
     for name, program in programs.items():
         assert program["command"] == f'"%(ENV_RAGD_PYTHON)s" -m ragd {name}'
@@ -225,8 +227,7 @@ def test_the_tree_lives_and_ends(
     for name in PROCESSES:
         assert f"toy {name} works" in log
         assert f"stopped: {name} (exit status 0)" in log
-    ends = [log.index(f"stopped: {name} ") for name in ("watchdog", "searcher", "syncer", "capture")]
-    assert ends == sorted(ends)
+    assert "SIGKILL" not in log
 
 
 def test_a_stopped_supervisord_blocks_no_worker(

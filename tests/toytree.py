@@ -93,6 +93,8 @@ file = {directory}/supervisor.sock
 chmod = 0700
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[group:ragd]
+programs = {names}
 """
 
 _PROGRAM = """
@@ -173,7 +175,8 @@ class ToyTree:
         if self._watchdog:
             command = f'"{sys.executable}" -m ragd watchdog'
             programs.append(_PROGRAM.format(name="watchdog", command=command, environment="priority = 1000"))
-        return _HEAD.format(directory=self.directory) + "".join(programs)
+        names = ",".join([*WORKERS, *["watchdog"] * self._watchdog])
+        return _HEAD.format(directory=self.directory, names=names) + "".join(programs)
 
     def signal(self, number: signal.Signals) -> None:
         """Signal supervisord."""
