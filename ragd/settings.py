@@ -132,6 +132,11 @@ class Settings(BaseSettings):
         description="Where else alerts go, whether Discord answers or not: URLs of apprise's services (Slack, e-mail,"
         " PagerDuty and so on, see github.com/caronc/apprise/wiki), separated by blanks or commas. A secret.",
     )
+    alert_urls_file: OptionalPath = Field(
+        None,
+        validation_alias="ALERT_URLS_FILE",
+        description=f"A file with these. Default under systemd: the credential `{CREDENTIALS['ALERT_URLS']}`.",
+    )
     sentry_dsn: OptionalDsn = Field(
         None,
         validation_alias="SENTRY_DSN",
@@ -192,6 +197,12 @@ class Settings(BaseSettings):
         None,
         validation_alias="RAGD_EMBEDDING_API_KEY",
         description="Its key, if it wants one. A secret.",
+    )
+    embedding_api_key_file: OptionalPath = Field(
+        None,
+        validation_alias="RAGD_EMBEDDING_API_KEY_FILE",
+        description="A file with the key. Default under systemd: the credential"
+        f" `{CREDENTIALS['RAGD_EMBEDDING_API_KEY']}`.",
     )
     embed_threads: int = Field(
         2,

@@ -20,6 +20,8 @@ CREDENTIALS = {
     "DISCORD_BOT_TOKEN": "discord_bot_token",
     "RAGD_HTTP_TOKEN": "http_token",
     "RAGD_LLM_API_KEY": "llm_api_key",
+    "RAGD_EMBEDDING_API_KEY": "embedding_api_key",
+    "ALERT_URLS": "alert_urls",
 }
 """Secrets that may come as files in $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=), by variable."""
 

@@ -299,12 +299,41 @@ def test_a_wrong_language_model_is_named(given: dict[str, str], rule: str) -> No
     assert "\n" not in caught.value.one_line()
 
 
-def test_the_language_models_key_is_a_secret_and_may_be_in_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "key"
-    file.write_text("sk-test-0123456789\n")
-    settings = load_settings(**LLM, RAGD_LLM_API_KEY_FILE=str(file))
-    assert settings.llm_api_key is not None
-    assert settings.llm_api_key.get_secret_value() == "sk-test-0123456789"
-    assert "sk-test-0123456789" in settings.secrets()
-    assert "sk-test" not in str(settings.masked())
+SECRETS_IN_FILES = {
+    "DISCORD_BOT_TOKEN": "not-a-token-0123456789",
+    "RAGD_HTTP_TOKEN": "for-prometheus-0123456789",
+    "RAGD_LLM_API_KEY": "sk-test-0123456789",
+    "RAGD_EMBEDDING_API_KEY": "sk-embed-0123456789",
+    "ALERT_URLS": "mailtos://ann:sesame0123@mail.example",
+}
+
+
+def test_the_unit_hands_over_every_credential() -> None:
+    assert set(SECRETS_IN_FILES) == set(settings_files.CREDENTIALS)
+    unit = (Path(__file__).parents[1] / "deploy" / "systemd" / "ragd.service").read_text()
+    names = settings_files.CREDENTIALS.values()
+    assert [name for name in names if f"LoadCredential={name}:/etc/ragd/{name}\n" not in unit] == []
+    assert [name for name in names if f"SetCredential={name}:\\n\n" not in unit] == []
+
+
+@pytest.mark.parametrize(("name", "secret"), SECRETS_IN_FILES.items())
+@pytest.mark.parametrize("way", ["file", "credential"])
+def test_a_secret_may_be_in_a_file(
+    name: str, secret: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / settings_files.CREDENTIALS[name]
+    file.write_text(f"{secret}\n")
+    if way == "file":
+        settings = load_settings(**{f"{name}_FILE": str(file)})
+    else:
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+        settings = load_settings()
+    value = getattr(settings, name.removeprefix("RAGD_").lower())
+    assert value is not None
+    assert value.get_secret_value() == secret
+    assert secret in settings.secrets()
+    assert secret not in str(settings.masked())
+
+
+def test_an_empty_url_is_none() -> None:
     assert load_settings(RAGD_LLM_URL="").llm_url is None
