@@ -295,7 +295,7 @@ class Search:
             many = f"{len(outside)}{' or more' if len(outside) == MAX_LIMIT else ''}"
             return f"the filters leave out {many} {'passage' if len(outside) == 1 else 'passages'}"
         missing = [term.text for term in terms if not self._lookup.ranked([term], reach, 1)]
-        if missing and len(missing) == len(terms):
+        if missing:
             return f"nothing is near enough in meaning, and no message has {_listed(missing)}"
         return "nothing is near enough in meaning"
 

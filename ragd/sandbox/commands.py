@@ -254,4 +254,8 @@ def _nested_options(declared: list[Payload], path: list[str], values: dict[str, 
     missing = [name for name, option in by_name.items() if option.get("required") and name not in values]
     if missing:
         raise WorldRuleError(f"option {missing[0]} is required")
+    for name, value in values.items():
+        choices = [choice["value"] for choice in by_name[name].get("choices") or []]
+        if choices and value not in choices:
+            raise WorldRuleError(f"option {name} is one of {', '.join(map(str, choices))}")
     return [{"name": name, "type": by_name[name]["type"], "value": value} for name, value in values.items()]

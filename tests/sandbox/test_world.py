@@ -360,7 +360,8 @@ def test_roles_leave_with_all_their_traces(world: World, scene: Scene) -> None:
 
 def test_command_options_nest_and_are_checked(world: World, scene: Scene) -> None:
     option = {"name": "query", "type": 3, "required": True, "description": "q"}
-    sub = {"name": "text", "type": 1, "options": [option], "description": "t"}
+    choice = {"name": "sure", "type": 3, "description": "s", "choices": [{"name": "Yes", "value": "yes"}]}
+    sub = {"name": "text", "type": 1, "options": [option, choice], "description": "t"}
     world.put_command(scene.application.id, None, {"name": "search", "description": "s", "options": [sub]})
     app, channel, user = scene.application.id, scene.channel.id, scene.member.id
     interaction = world.invoke_command(app, channel, user, "search text", {"query": "coffee"})
@@ -370,6 +371,9 @@ def test_command_options_nest_and_are_checked(world: World, scene: Scene) -> Non
         world.invoke_command(app, channel, user, "search text")
     with pytest.raises(UnknownEntityError, match="unknown option colour"):
         world.invoke_command(app, channel, user, "search text", {"query": "x", "colour": "red"})
+    with pytest.raises(WorldRuleError, match="sure is one of yes"):
+        world.invoke_command(app, channel, user, "search text", {"query": "x", "sure": "no"})
+    world.invoke_command(app, channel, user, "search text", {"query": "x", "sure": "yes"})
     with pytest.raises(UnknownEntityError, match="unknown command find"):
         world.invoke_command(app, channel, user, "find")
 

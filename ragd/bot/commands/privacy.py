@@ -62,7 +62,7 @@ class PrivacyCommands(commands.Cog):
     @commands.cooldown(3, 60, commands.BucketType.user)
     async def forget_me(self, context: Asked, confirm: Literal["yes"] | None = None) -> None:
         await begin(context)
-        await answer(context, CONFIRM if confirm is None else await self._forget(context))
+        await answer(context, await self._forget(context) if confirm == "yes" else CONFIRM)
 
     @commands.hybrid_command(name="privacy-channel", description="Record a channel of everybody, or of who agrees")  # type: ignore[arg-type]
     @app_commands.describe(mode="opt-in: only of members who agree there", channel="Default: where you ask")
