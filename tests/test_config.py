@@ -324,11 +324,14 @@ def test_a_secret_may_be_in_a_file(
     file = tmp_path / settings_files.CREDENTIALS[name]
     file.write_text(f"{secret}\n")
     if way == "file":
-        settings = load_settings(**{f"{name}_FILE": str(file)})
+        monkeypatch.setenv(f"{name}_FILE", str(file))
+        settings = load_settings()
     else:
         monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
         settings = load_settings()
     value = getattr(settings, name.removeprefix("RAGD_").lower())
+    origins = {setting.variable: setting.origin for setting in settings_in_force(settings)}
+    assert origins[name] == ("credential" if way == "credential" else f"{name}_FILE")
     assert value is not None
     assert value.get_secret_value() == secret
     assert secret in settings.secrets()

@@ -67,6 +67,7 @@ class Operator:
             [sys.executable, *RUN, *arguments],
             cwd=self.directory,
             env=self.environment,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -18,6 +18,7 @@ from ragd.admission import admission
 from ragd.bot.client import CaptureClient
 from ragd.bot.member_reach import InStore, reach_of
 from ragd.errors import RagdError, UnavailableError, UsageError
+from ragd.snowflake import read_snowflake
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +26,6 @@ ANSWER_SECONDS = 12.0
 """Less than who asks waits: so it is told why."""
 
 MAX_REQUEST_BYTES = 4_096
-
-_LARGEST_ID = (1 << 63) - 1
 
 
 class ReachServer:
@@ -80,9 +79,10 @@ def _read(body: bytes) -> tuple[int, str | None]:
         user, guild = str(asked["user"]), asked.get("guild")
     except (ValueError, TypeError, LookupError, AttributeError):
         raise RagdError('the request must be {"user": ID, "guild": ID, name or null}') from None
-    if not (user.isascii() and user.isdigit() and 0 < len(user) < 20 and 0 < int(user) <= _LARGEST_ID):
+    user_id = read_snowflake(user)
+    if not user_id:
         raise UsageError(f"{user[:24]!r} is no id of a user")
-    return int(user), None if guild is None else str(guild)
+    return user_id, None if guild is None else str(guild)
 
 
 def _refuse(error: RagdError, status: int) -> web.Response:

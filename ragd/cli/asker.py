@@ -16,6 +16,7 @@ from ragd.cli.render import one_line
 from ragd.config import Settings
 from ragd.errors import UsageError
 from ragd.reach_client import ask_reach
+from ragd.snowflake import read_snowflake
 from ragd.store import Store
 
 AsUser = Annotated[
@@ -36,7 +37,6 @@ InGuild = Annotated[
 
 Access = Literal["operator"] | Allowed
 
-_LARGEST_ID = (1 << 63) - 1
 _SHOWN = 5
 
 
@@ -68,8 +68,8 @@ def find_asker(settings: Settings, user: str | None, guild: str | None) -> Asker
             raise UsageError("--guild says where a member is looked for: it needs --as")
         return OPERATOR
     name = user.strip().removeprefix("@")
-    if name.isascii() and name.isdigit() and len(name) < 20 and 0 < int(name) <= _LARGEST_ID:
-        return Asker(int(name), guild)
+    if user_id := read_snowflake(name):
+        return Asker(user_id, guild)
     return Asker(_only_one(settings, name), guild)
 
 

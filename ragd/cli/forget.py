@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from ragd.cli.receipts import document, open_store, see_through, show_receipt
+from ragd.cli.receipts import document, open_store, require_yes, see_through, show_receipt
 from ragd.cli.render import AsJson, one_line, print_json
 from ragd.config import load_settings
 from ragd.errors import UsageError
+from ragd.snowflake import read_snowflake
 from ragd.store import Store
 
 
@@ -35,7 +36,7 @@ def forget(
             return
         if not yes:
             typer.echo(f"user {user_id}: {kept.messages:,} messages in {kept.channels:,} channels")
-            typer.confirm("Erase that for good?", abort=True)
+            require_yes("Erase that for good?")
         if opt_out:
             store.people.opt_out(user_id)
         erasure_id = store.erasures.forget_user(user_id, store.people.present_id(), "operator")
@@ -51,8 +52,8 @@ def forget(
 def _resolve(store: Store, user: str) -> int:
     """Raises UsageError for a name that nobody has, or more than one person."""
     name = user.removeprefix("@")
-    if name.isdecimal() and name.isascii():
-        return int(name)
+    if user_id := read_snowflake(name):
+        return user_id
     found = store.people.named(name)
     if not found:
         raise UsageError(f"nobody called {one_line(name)} has written a message that is stored", hint="give the id")

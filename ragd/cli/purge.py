@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ragd.cli.receipts import document, open_store, see_through, show_receipt
+from ragd.cli.receipts import document, open_store, require_yes, see_through, show_receipt
 from ragd.cli.render import AsJson, console, one_line, print_json
 from ragd.config import Settings, load_settings
 from ragd.errors import RagdError, UsageError
@@ -95,7 +95,7 @@ def _purge(store: Store, settings: Settings, chosen: list[Standing], yes: bool, 
     if not as_json:
         _show(chosen)
     if chosen and not yes:
-        typer.confirm("Take that out for good?", abort=True)
+        require_yes("Take that out for good?")
     purged = {one.id: purge_channel(store.purge, one.id) for one in chosen}
     swept = see_through(store, settings, [store.erasures.sweep_channel(one) for one in purged])
     followed = store.purge.searchable(list(purged)) == 0
@@ -131,7 +131,7 @@ def _purge_older(
         return
     if not yes:
         typer.echo(f"{older:,} messages are older")
-        typer.confirm("Take them out for good?", abort=True)
+        require_yes("Take them out for good?")
     done = see_through(store, settings, store.erasures.forget_before(channels, before_id))
     if as_json:
         print_json({"older": older, "erasures": [document(one) for one in done]})

@@ -47,6 +47,17 @@ def open_store(settings: Settings) -> Store:
     return Store.open(settings.database_path)
 
 
+def require_yes(question: str) -> None:
+    """Ask whoever is at the keyboard. Raises typer.Abort for a no, UsageError where nobody answers."""
+    try:
+        agreed = typer.confirm(question)
+    except typer.Abort:
+        typer.echo()
+        raise UsageError("nobody said yes, so nothing was erased", hint="--yes does not ask") from None
+    if not agreed:
+        raise typer.Abort
+
+
 def see_through(store: Store, settings: Settings, erasure_ids: Sequence[int]) -> list[Erasure]:
     """Have erasures completed: by the syncer that runs, else here. Returns them as they are then, after WAIT_SECONDS
     at the latest, or at once when nobody runs who could go on.

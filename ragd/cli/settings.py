@@ -28,7 +28,7 @@ class SettingInForce:
     value: str | None
     is_default: bool
     origin: str
-    """`environment`, `default`, `credential`, or the file that says so."""
+    """`environment`, `default`, `credential`, the file that says so, or the variable that names a secret's file."""
     description: str
 
 
@@ -66,9 +66,10 @@ def settings_in_force(settings: Settings) -> list[SettingInForce]:
 
 def _origins() -> dict[str, str]:
     """Who sets which variable; case does not matter, and the environment wins."""
+    given = {name.upper(): path for name, path in settings_in_files().items()}
+    given |= {name.upper(): "environment" for name in os.environ}
     origins = {name: "credential" for name in CREDENTIALS if credential(name)}
-    origins |= {name.upper(): path for name, path in settings_in_files().items()}
-    return origins | {name.upper(): "environment" for name in os.environ}
+    return origins | {name: f"{name}_FILE" for name in CREDENTIALS if f"{name}_FILE" in given} | given
 
 
 def _template(settings: list[SettingInForce]) -> str:

@@ -16,6 +16,7 @@ from ragd.errors import CannotCreateError, TransientError, UsageError
 from ragd.exchange import formats
 from ragd.exchange.claims import intersection
 from ragd.exchange.formats import Format, Selection
+from ragd.snowflake import read_snowflake
 from ragd.store import Store
 from ragd.store.coverage import THREAD_PARENTS
 from ragd.store.exports import ExportedChannel, ExportedMessage
@@ -76,7 +77,7 @@ class Exporter:
             return [channel for channel in known if not channel.excluded]
         chosen: dict[int, ExportedChannel] = {}
         for name in self._wanted.channels:
-            ids = set(self._store.vectors.channel_ids(name)) | ({int(name)} if name.isdecimal() else set())
+            ids = {*self._store.vectors.channel_ids(name), read_snowflake(name) or 0}
             found = [channel for channel in known if channel.id in ids or channel.parent_id in ids]
             if not found:
                 raise UsageError(f"--channel={name}: the store knows no such channel")
