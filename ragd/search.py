@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,9 +11,10 @@ from ragd.answers import PassageLine, SearchResult
 from ragd.asked import Wanted, parse
 from ragd.embedders import TextEmbedder
 from ragd.embedding import Vectors
-from ragd.errors import UnavailableError
+from ragd.errors import TransientError, UnavailableError
 from ragd.fusion import Candidate, Fusion, best_message
 from ragd.index import VectorIndex
+from ragd.noise import BUNDLED, Scale, scale_of
 from ragd.snowflake import from_unix_seconds, read_snowflake, to_unix_seconds
 from ragd.store import Store
 from ragd.store.glance import Glance
@@ -35,12 +37,11 @@ WORD_HITS = 100
 WORD_WEIGHT = 0.8
 """Of the ranking by words in the fusion, against 1 for meaning. See benchmarks/retrieval.py."""
 
-NEAR, FAIR = 0.38, 0.25
-"""A cosine of `NEAR` alone, or half of what is asked by weight in one message, or a `FAIR` cosine and a quarter of the
-weight: without a passage of which that is true, nothing was found. See benchmarks/retrieval.py for where noise begins.
-Beside such a passage others are shown that are not worse than fair in both."""
-
 MOST, SOME = 0.5, 0.25
+"""Of what is asked, by weight, in one message. A near cosine (ragd/noise.py), or `MOST` of it, or a fair cosine and
+`SOME` of it: without a passage of which that is true, nothing was found. Beside such a passage others are shown that
+have a fair cosine, or `SOME` of it."""
+
 JUDGED = 40
 """Candidates that are looked at once more, best first."""
 
@@ -91,6 +92,7 @@ class Search:
         self._glance = Glance()
         self._embedder = embedder
         self._indexes = indexes
+        self._scale: Scale | None = None
 
     def answer(self, query: Query) -> Findings:
         """The best passages; fewer than the limit when no more are about what is asked.
@@ -120,9 +122,13 @@ class Search:
         if not asked.text:
             return None, said
         try:
-            return self._embedder.embed_query(asked.text), said
+            vector = self._embedder.embed_query(asked.text)
         except UnavailableError as error:
             return None, [f"only words were searched: {error}", *said]
+        if self._scale is None:
+            with contextlib.suppress(UnavailableError, TransientError):  # an endpoint; the next question measures it
+                self._scale = scale_of(self._embedder)
+        return vector, said
 
     def canaries(self, words: str) -> list[int]:
         """Message ids of the canaries near these words: the way of every query, to what no other query is shown."""
@@ -194,7 +200,7 @@ class Search:
             near, exhausted = self._nearest(vector, fetch, allowed)
             fused, passages = self._fuse(near, hits, vector, allowed)
             ranked = fused.ranked(WORD_WEIGHT)[: max(JUDGED, limit)]
-            if exhausted or len(ranked) >= limit or (near and near[-1][1] < FAIR):
+            if exhausted or len(ranked) >= limit or (near and near[-1][1] < self._bounds.fair):
                 break
             fetch *= 4
         shares = self._shares([passages[one.place] for one in ranked], terms)
@@ -203,7 +209,12 @@ class Search:
         return [self._cite(one, passages[one.place], shares, around) for one in kept]
 
     def _worth_showing(self, ranked: Sequence[Candidate], shares: Mapping[int, float]) -> list[Candidate]:
-        return above_noise(ranked, shares)
+        return above_noise(ranked, shares, self._bounds)
+
+    @property
+    def _bounds(self) -> Scale:
+        """The bundled model's until the model that is there is measured; words alone have no cosines."""
+        return self._scale or BUNDLED
 
     def _shares(self, passages: Sequence[Passage], terms: Sequence[Term]) -> dict[int, float]:
         """How much of what is asked each message has."""
@@ -300,7 +311,7 @@ class Search:
         return "nothing is near enough in meaning"
 
 
-def above_noise(ranked: Sequence[Candidate], shares: Mapping[int, float]) -> list[Candidate]:
+def above_noise(ranked: Sequence[Candidate], shares: Mapping[int, float], scale: Scale) -> list[Candidate]:
     """Those to show; none when not one is about what was asked rather than the least far of what is not."""
 
     def share(one: Candidate) -> float:
@@ -308,11 +319,11 @@ def above_noise(ranked: Sequence[Candidate], shares: Mapping[int, float]) -> lis
 
     def is_signal(one: Candidate) -> bool:
         cosine = one.cosine or 0.0
-        return cosine >= NEAR or share(one) >= MOST or (cosine >= FAIR and share(one) >= SOME)
+        return cosine >= scale.near or share(one) >= MOST or (cosine >= scale.fair and share(one) >= SOME)
 
     if not any(map(is_signal, ranked)):
         return []
-    return [one for one in ranked if (one.cosine or 0.0) >= FAIR or share(one) >= SOME]
+    return [one for one in ranked if (one.cosine or 0.0) >= scale.fair or share(one) >= SOME]
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -52,6 +52,7 @@ LAYERS = (
     ),
     ("remote_embedding", "model_status", "indexes"),
     ("embedders",),
+    ("noise",),
     ("search", "follower"),
     (
         "answering",

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ragd.chunking import chunk_messages
 from ragd.embedding import Embedder
 from ragd.errors import UnavailableError
-from ragd.search import MAX_LIMIT, NEAR
+from ragd.noise import scale_of
+from ragd.search import MAX_LIMIT
 from ragd.search_client import SearchResult
 from ragd.store import Store
 from ragd.syncer import source_message
@@ -155,7 +156,7 @@ def assert_nearest_is_shown(stage: Stage, tree: Tree, chunks: ChunkVectors, text
         ]
         assert not within or min(within) < TOLERANCE, text
     if not results:
-        assert scores.max() < NEAR, text
+        assert scores.max() < scale_of(embedder).near, text
         return
     nearest = [ids for ids, score in zip(chunks.message_ids, scores, strict=True) if score > scores.max() - TOLERANCE]
     shown = [set(result.message_ids) for result in results]
