@@ -11,11 +11,11 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ragd.backup import DIRECTORY, expected_ends, list_backups
+from ragd.backup import DIRECTORY, expected_ends, list_backups, other_copies
 from ragd.config import Settings
 from ragd.errors import TransientError
 from ragd.snowflake import from_unix_seconds
@@ -203,9 +203,10 @@ class Eraser:
 
 
 def copies_left(settings: Settings, now: datetime) -> dict[str, Any]:
-    """What was copied before that moment and still holds what was erased: backups with the time at which rotation is
-    expected to remove them (None: not known), and databases set aside."""
-    backups = [one for one in list_backups(settings.data_dir / DIRECTORY) if _made(one.manifest.created_at) <= now]
+    """What may still hold what was erased: backups with the time at which rotation is expected to remove them (None:
+    not known), copies that are no backups (yet), and databases set aside."""
+    # whatever they say of when they were made: a clock that was set back must hide none
+    backups = list_backups(settings.data_dir / DIRECTORY)
     ends = expected_ends(backups, now)
     return {
         "backups": [
@@ -216,14 +217,11 @@ def copies_left(settings: Settings, now: datetime) -> dict[str, Any]:
             }
             for backup, end in zip(backups, ends, strict=True)
         ],
+        "unfinished": [str(path) for path in other_copies(settings.data_dir / DIRECTORY)],
         "set_aside": [str(path) for path in _set_aside(settings.database_path)],
     }
 
 
-def _made(created_at: str) -> datetime:
-    return datetime.fromisoformat(created_at) - timedelta(seconds=1)
-
-
 def _set_aside(database: Path) -> list[Path]:
-    """Damaged databases that `ragdctl restore` keeps."""
-    return sorted(database.parent.glob(f"{database.name}.damaged-*"))
+    """Damaged databases that `ragdctl restore` keeps, and what one that was killed left."""
+    return sorted(path for kind in ("damaged-", "restoring") for path in database.parent.glob(f"{database.name}.{kind}*"))

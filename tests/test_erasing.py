@@ -206,6 +206,29 @@ def test_the_receipt_names_what_still_holds_it(settings: Settings, store: Store)
     left = copies_left(settings, datetime.now(UTC))
     assert [one["path"] for one in left["backups"]] == [str(backup.path)]
     assert left["set_aside"] == [str(aside)]
+    assert left["unfinished"] == []
+
+
+def test_the_receipt_names_copies_that_are_no_backups(settings: Settings, store: Store) -> None:
+    directory = settings.data_dir / DIRECTORY
+    damaged = make_backup(settings.database_path, directory, keep=3).path
+    damaged.write_bytes(damaged.read_bytes() + b"more")
+    being_made = directory / "ragd-20260101T000000.000000Z.sqlite3.partial"
+    shutil.copyfile(settings.database_path, being_made)
+    restoring = Path(f"{settings.database_path}.restoring")
+    restoring.write_bytes(b"")
+    forget(store)
+    (erasure,) = store.erasures.open()
+    Eraser(settings, store, alone=True).run()
+    receipt = found(store, erasure.id).receipt
+    assert receipt["unfinished"] == sorted([str(being_made), str(damaged)])
+    assert receipt["set_aside"] == [str(restoring)]
+
+
+def test_a_clock_that_was_set_back_hides_no_backup(settings: Settings, store: Store) -> None:
+    backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
+    left = copies_left(settings, datetime.now(UTC) - timedelta(days=400))
+    assert [one["path"] for one in left["backups"]] == [str(backup.path)]
 
 
 def test_a_restored_backup_keeps_what_was_promised_since(settings: Settings, store: Store) -> None:
