@@ -95,7 +95,7 @@ def show_receipt(erasure: Erasure) -> None:
         typer.echo(f"still held by the backup {one_line(backup['path'])} of {made}: {gone}")
     unfinished = receipt.get("unfinished", [])  # receipts of earlier versions have none
     for path in unfinished:
-        typer.echo(f"still held by {one_line(path)}, an unfinished or damaged backup: delete it, unless it is being made")
+        typer.echo(f"still held by {one_line(path)}, no whole backup: delete it, unless one is being made")
     for path in receipt["set_aside"]:
         typer.echo(f"still held by {one_line(path)}, set aside by a restore: delete it by hand")
     if not (receipt["backups"] or unfinished):
