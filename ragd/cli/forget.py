@@ -52,6 +52,8 @@ def _resolve(store: Store, user: str) -> int:
     """Raises UsageError for a name that nobody has, or more than one person."""
     name = user.removeprefix("@")
     if name.isdecimal() and name.isascii():
+        if not 0 < int(name) < 2**63:  # 0 stands for the author of what was erased
+            raise UsageError(f"{one_line(name)} is no user's id")
         return int(name)
     found = store.people.named(name)
     if not found:
