@@ -99,7 +99,10 @@ class Eraser:
         return False
 
     def _erase_deleted(self, now: float) -> bool:
-        if self._erasures.erase_deleted(time.time_ns() // 1_000_000):
+        now_ms = time.time_ns() // 1_000_000
+        # no longer than the setting of today says, whatever it said when they were deleted
+        self._erasures.keep_deleted_until(now_ms + int(self._settings.deleted_retention_days * 86_400_000))
+        if self._erasures.erase_deleted(now_ms):
             self._due_due = self._look_due = now
             return True
         return False
@@ -224,4 +227,5 @@ def copies_left(settings: Settings, now: datetime) -> dict[str, Any]:
 
 def _set_aside(database: Path) -> list[Path]:
     """Damaged databases that `ragdctl restore` keeps, and what one that was killed left."""
-    return sorted(path for kind in ("damaged-", "restoring") for path in database.parent.glob(f"{database.name}.{kind}*"))
+    directory = database.parent
+    return sorted(path for kind in ("damaged-", "restoring") for path in directory.glob(f"{database.name}.{kind}*"))

@@ -14,13 +14,14 @@ import pytest
 
 from ragd import erasing
 from ragd.backup import DIRECTORY, Backup, Manifest, expected_ends, make_backup, put_back
+from ragd.cli.forget import _resolve
 from ragd.config import Settings, load_settings
 from ragd.erasing import Eraser, copies_left
-from ragd.errors import ConfigError, RagdError, TransientError
+from ragd.errors import ConfigError, RagdError, TransientError, UsageError
 from ragd.snowflake import from_unix_seconds
 from ragd.store import Store
 from ragd.store.erasure import Erasure
-from ragd.store.events import ChannelsSeen, GuildSeen, Posted
+from ragd.store.events import ChannelsSeen, Deleted, GuildSeen, Posted
 from ragd.store.promises import FILE, read_promises
 from ragd.store.rewriting import rewrite_database
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
@@ -255,3 +256,15 @@ def test_promises_that_cannot_be_read_stop_a_restore(settings: Settings, store: 
     with pytest.raises(RagdError, match=r"promises.json cannot be read"):
         put_back(backup, settings.database_path, settings.index_dir)
     assert store.counts().messages == 99
+
+
+@pytest.mark.parametrize("user", ["0", "99999999999999999999"])
+def test_what_can_be_nobody_s_id_is_refused(store: Store, user: str) -> None:
+    with pytest.raises(UsageError, match=f"{user} is no user's id"):
+        _resolve(store, user)
+
+
+def test_what_was_deleted_before_the_setting_was_lowered_goes_too(settings: Settings, store: Store) -> None:
+    store.ingest(deleted_kept_days=30).apply([Deleted(GUILD, CHANNEL, [at(1)])])
+    steps(Eraser(settings, store), 2)
+    assert store._one("SELECT content FROM message WHERE id = ?", at(1)) == ("",)

@@ -232,7 +232,7 @@ class ErasureStore(Queries):
         ids = [
             row[0]
             for row in self._all(
-                f"SELECT id FROM message WHERE {of_channel} AND id > ? AND id < ?"
+                f"SELECT id FROM message WHERE {of_channel} AND id >= ? AND id < ?"
                 " AND (NOT deleted OR author_id <> 0 OR author_name <> '' OR erase_at > 0) ORDER BY id LIMIT ?",
                 channel_id or CANARY_CHANNEL,
                 erased_to,
@@ -261,6 +261,12 @@ class ErasureStore(Queries):
         )
         WordIndex(self._database).follow(first - 1)
         return len(message_ids), *self._chunks.drop(message_ids)
+
+    def keep_deleted_until(self, latest_ms: int) -> None:
+        """Have what deleted messages said kept no longer than that."""
+        if self._all("SELECT 1 FROM message WHERE erase_at > 0 AND erase_at > ? LIMIT 1", latest_ms):
+            with self._transaction():
+                self._execute("UPDATE message SET erase_at = ?1 WHERE erase_at > 0 AND erase_at > ?1", latest_ms)
 
     def erase_deleted(self, now_ms: int) -> int:
         """A slice of what deleted messages said, when the time has come that it is to be kept; returns how many."""

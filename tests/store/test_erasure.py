@@ -205,6 +205,27 @@ def test_a_deleted_message_is_kept_for_a_while_where_that_is_wanted(store: Store
     assert row(store, 1) == (1, "", ANN, "", "gateway")
 
 
+def test_who_keeps_deleted_text_no_longer_keeps_none(store: Store) -> None:
+    post(store, (1, ANN))
+    store.ingest(deleted_kept_days=30).apply([Deleted(GUILD, CHANNEL, [at(1)])])
+    (until,) = store._one("SELECT erase_at FROM message WHERE id = ?", at(1))
+    deleted_at = until - 30 * 86_400_000
+    store.erasures.keep_deleted_until(until)
+    assert store.erasures.erase_deleted(deleted_at) == 0
+    store.erasures.keep_deleted_until(deleted_at)
+    assert store.erasures.erase_deleted(deleted_at) == 1
+    assert row(store, 1) == (1, "", ANN, "", "gateway")
+
+
+def test_a_later_bound_takes_the_message_at_the_earlier_one(store: Store) -> None:
+    post(store, (1, ANN), (2, ANN), (3, ANN))
+    for second in (2, 3):
+        store.erasures.keep_from(CHANNEL, at(second))
+        while store.erasures.is_cutting():
+            store.erasures.erase_older()
+    assert [row(store, second) == GONE for second in (1, 2, 3)] == [True, True, False]
+
+
 def test_forgetting_does_not_wait_for_that(store: Store) -> None:
     post(store, (1, ANN))
     store.ingest(deleted_kept_days=1).apply([Deleted(GUILD, CHANNEL, [at(1)])])
