@@ -154,6 +154,7 @@ class _Batch(Queries):
             self._handlers[kind](list(run))
         self._extend_live()
         WordIndex(self._database).follow(before)
+        self._chunks.blank_changed(before)
         self._execute("UPDATE counter SET value = ? WHERE name = 'message_change'", self._change)
 
     @property
@@ -242,8 +243,6 @@ class _Batch(Queries):
     def _deleted(self, events: list[Deleted]) -> None:
         for event in events:
             self._messages.bury(event.guild_id, event.channel_id, event.message_ids, "gateway")
-            # their text goes with this commit, also from chunks that the syncer might come to days later
-            self._chunks.blank(event.message_ids)
             self.totals["deleted"] += len(event.message_ids)
 
     def _pages_read(self, events: list[PageRead]) -> None:

@@ -12,7 +12,7 @@ from ragd.store import Store
 from ragd.store.chunks import Cell, NewChunk, hash_text
 from ragd.store.embeddings import NEWEST, ModelDetails
 from ragd.store.erasure import SLICE, Erasure
-from ragd.store.events import ChannelsSeen, Deleted, Edited, GuildSeen, PageRead, Posted
+from ragd.store.events import ChannelGone, ChannelsSeen, Deleted, Edited, Event, GuildSeen, PageRead, Posted
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
 
 ANN, BOB = 5, 6
@@ -234,9 +234,21 @@ def test_forgetting_does_not_wait_for_that(store: Store) -> None:
     assert store._one("SELECT erase_at FROM message WHERE id = ?", at(1)) == (0,)
 
 
-def test_a_delete_takes_the_text_out_of_chunks_at_once(store: Store) -> None:
-    post(store, (1, ANN), (2, BOB))
+@pytest.mark.parametrize(
+    "event",
+    [
+        Deleted(GUILD, CHANNEL, [at(1)]),
+        Edited(message(at(1), "what I meant", edited_at=1)),
+        PageRead(GUILD, CHANNEL, 1, at(1), []),
+        PageRead(GUILD, CHANNEL, 1, at(1), [message(at(1), "what I meant", edited_at=1)]),
+        ChannelGone(CHANNEL),
+    ],
+)
+def test_what_is_deleted_or_edited_leaves_the_text_of_chunks_at_once(store: Store, event: Event) -> None:
+    post(store, (1, ANN), (2, BOB), (3, BOB))
     chunk(store, 1, 2)
-    store.ingest().apply([Deleted(GUILD, CHANNEL, [at(1)])])
-    assert store._all("SELECT text FROM chunk") == [("",)]
-    assert store.embeddings.page(99, NEWEST, 5, 5).texts == {}, "nobody embeds what is left"
+    chunk(store, 3)
+    store.ingest().apply([event])
+    left = [f"chunk of {[at(3)]}"] if not isinstance(event, ChannelGone) else []
+    assert [text for (text,) in store._all("SELECT text FROM chunk") if text] == left
+    assert list(store.embeddings.page(99, NEWEST, 5, 5).texts.values()) == left, "nobody embeds what is left"
