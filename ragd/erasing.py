@@ -196,10 +196,11 @@ class Eraser:
 
     def _write_promises(self) -> None:
         promises = PromiseStore(self._store.database).all()
-        if promises == self._promises or (self._promises is None and not any(promises.values())):
+        path = self._settings.data_dir / FILE
+        if promises == self._promises or not (any(promises.values()) or path.exists()):
             return
         try:
-            write_promises(self._settings.data_dir / FILE, promises)
+            write_promises(path, promises)
         except OSError as error:
             raise TransientError(f"{FILE} cannot be written: {error.strerror}") from None
         self._promises = promises

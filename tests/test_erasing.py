@@ -237,7 +237,9 @@ def test_a_restored_backup_keeps_what_was_promised_since(settings: Settings, sto
     store.people.opt_out(7)
     forget(store)
     Eraser(settings, store, alone=True).run()
-    assert read_promises(settings.data_dir / FILE)["person"] != []
+    promises = read_promises(settings.data_dir / FILE)
+    assert promises is not None
+    assert promises["person"] != []
     store.close()
     put_back(backup, settings.database_path, settings.index_dir)
     restored = Store.open(settings.database_path)
@@ -248,6 +250,37 @@ def test_a_restored_backup_keeps_what_was_promised_since(settings: Settings, sto
     (again,) = restored.erasures.open()
     assert (again.kind, again.subject, again.state) == ("user", ANN, "file")
     restored.close()
+
+
+def test_a_restored_backup_follows_who_changed_their_mind_since(settings: Settings, store: Store) -> None:
+    store.people.set_opt_in(CHANNEL + 1, on=True)
+    store.people.set_opt_in(CHANNEL + 2, on=True)
+    store.people.agree(CHANNEL + 1, ANN, at(100))
+    Eraser(settings, store, alone=True).run()
+    backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
+    store.people.withdraw(CHANNEL + 1, ANN)
+    store.people.set_opt_in(CHANNEL + 2, on=False)
+    store.people.opt_out(ANN)
+    store.people.opt_in(ANN, at(100))
+    Eraser(settings, store, alone=True).run()
+    store.close()
+    put_back(backup, settings.database_path, settings.index_dir)
+    restored = Store.open(settings.database_path)
+    assert not restored.people.agrees(CHANNEL + 1, ANN)
+    assert [restored.people.is_opt_in(CHANNEL + nth) for nth in (1, 2)] == [True, False]
+    assert restored.counts().messages == 99, "they did not ask for any to be erased"
+    assert restored.erasures.open() == []
+    restored.close()
+
+
+def test_the_last_promise_that_is_taken_back_leaves_the_file(settings: Settings, store: Store) -> None:
+    store.people.set_opt_in(CHANNEL, on=True)
+    Eraser(settings, store, alone=True).run()
+    store.people.set_opt_in(CHANNEL, on=False)
+    Eraser(settings, store, alone=True).run()
+    promises = read_promises(settings.data_dir / FILE)
+    assert promises is not None
+    assert not any(promises.values())
 
 
 def test_promises_that_cannot_be_read_stop_a_restore(settings: Settings, store: Store) -> None:

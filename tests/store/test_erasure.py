@@ -192,6 +192,15 @@ def test_what_is_older_of_everything_but_the_canary(store: Store) -> None:
     assert store._one("SELECT deleted FROM message WHERE id = ?", canary) == (0,)
 
 
+def test_what_was_stored_before_somebody_objected_is_theirs_to_edit_when_they_opted_in(store: Store) -> None:
+    post(store, (1, ANN))
+    store.people.opt_out(ANN)
+    store.people.opt_in(ANN, at(5))
+    store.ingest().apply([Edited(message(at(1), "better", author_id=ANN, edited_at=1)), page((1, ANN), (2, ANN))])
+    assert row(store, 1)[:2] == (0, "better")
+    assert row(store, 2) == GONE
+
+
 def test_a_deleted_message_is_kept_for_a_while_where_that_is_wanted(store: Store) -> None:
     post(store, (1, ANN), (2, ANN))
     chunk(store, 1, 2)
