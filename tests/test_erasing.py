@@ -15,6 +15,7 @@ import pytest
 from ragd import erasing
 from ragd.backup import DIRECTORY, Backup, Manifest, expected_ends, make_backup, put_back
 from ragd.cli.forget import _resolve
+from ragd.cli.purge import _places
 from ragd.config import Settings, load_settings
 from ragd.erasing import Eraser, copies_left
 from ragd.errors import ConfigError, RagdError, TransientError, UsageError
@@ -301,3 +302,14 @@ def test_what_was_deleted_before_the_setting_was_lowered_goes_too(settings: Sett
     store.ingest(deleted_kept_days=30).apply([Deleted(GUILD, CHANNEL, [at(1)])])
     steps(Eraser(settings, store), 2)
     assert store._one("SELECT content FROM message WHERE id = ?", at(1)) == ("",)
+
+
+def test_what_is_older_in_a_category_is_what_is_older_in_its_channels(store: Store) -> None:
+    category, thread = 900, CHANNEL + 2
+    more = [channel(id=CHANNEL + 1, parent_id=category), channel(id=thread, parent_id=CHANNEL + 1, type=11)]
+    store.ingest().apply([ChannelsSeen(more)])
+    assert _places(store, category) == [CHANNEL + 1]
+    assert _places(store, CHANNEL + 1) == [CHANNEL + 1]
+    assert _places(store, thread) == [thread]
+    with pytest.raises(UsageError, match="nothing was captured of channel 901"):
+        _places(store, 901)
