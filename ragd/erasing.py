@@ -33,6 +33,9 @@ RETENTION_SECONDS = 3600.0
 REST_FACTOR = 20
 """So many times as long as the last rewriting took, nothing is rewritten: members may ask as often as they like."""
 
+SPOOL = "capture.spool"
+"""Where capture keeps what it cannot write yet; whoever is erased may have written some of that. Gone when read."""
+
 CHECKPOINT_BUSY_SECONDS = 2.0
 SPARE_BYTES = 16 * 2**20
 
@@ -173,8 +176,14 @@ class Eraser:
         kept = () if self._alone else strategies
         for stale in [path for path in directory.glob("*") if path.name not in kept]:
             shutil.rmtree(stale, ignore_errors=True)
+        spool = self._settings.data_dir / SPOOL
         if self._alone:
-            (self._settings.data_dir / "capture.spool").unlink(missing_ok=True)
+            spool.unlink(missing_ok=True)
+        elif spool.exists():
+            self._erasures.wait(
+                [one.id for one in erasures], f"capture has events on disk that it has not read: {SPOOL}"
+            )
+            return
         for erasure in erasures:
             behind = [name for name in kept if self._erasures.index_purged(name) < erasure.index_change]
             if behind:

@@ -97,6 +97,17 @@ def test_it_waits_for_the_searcher_and_takes_what_nobody_serves(settings: Settin
     assert found(store, erasure_id).state == "done"
 
 
+def test_it_waits_for_what_capture_has_on_disk(settings: Settings, store: Store) -> None:
+    spool = settings.data_dir / "capture.spool"
+    spool.write_bytes(WORD)
+    erasure_id = forget(store)
+    steps(eraser := Eraser(settings, store), 5)
+    assert found(store, erasure_id).problem == "capture has events on disk that it has not read: capture.spool"
+    spool.unlink()
+    steps(eraser, 2)
+    assert found(store, erasure_id).state == "done"
+
+
 def test_it_waits_for_room(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     erasure_id = forget(store)
     usage = shutil.disk_usage(settings.data_dir)
