@@ -46,6 +46,7 @@ from ragd.store.models import Channel, Guild
 from ragd.store.reactions import ReactionStore
 from ragd.store.refusals import RefusalStore
 from ragd.store.standing import StandingStore
+from ragd.store.withholding import Withholding
 from ragd.store.words import WordIndex
 from ragd.text import SearchPolicy
 
@@ -226,7 +227,9 @@ class _Batch(Queries):
                 self._end_live([channel.id, *silenced])
 
     def _captured(self, rows: Iterable[MessageRow]) -> list[MessageRow]:
-        return [row for row in rows if row.channel_id not in self.excluded]
+        rows = list(rows)
+        out = self.excluded | Withholding(self._database).unplaced({row.channel_id for row in rows})
+        return [row for row in rows if row.channel_id not in out]
 
     def _posted(self, events: list[Posted]) -> None:
         rows = self._captured(event.row for event in events)

@@ -49,6 +49,13 @@ class Withholding(Queries):
                 kept.append(row)
         return kept, withheld
 
+    def unplaced(self, channel_ids: set[int]) -> set[int]:
+        """Those of which nobody knows yet whether they are threads of a channel that takes agreement; none where no
+        channel does. Once they are known, REST brings what was not taken of them."""
+        if not self._all("SELECT 1 FROM opt_in_channel LIMIT 1"):
+            return set()
+        return {one for one in channel_ids if not self._all("SELECT 1 FROM channel WHERE id = ?", one)}
+
     def _has_rules(self) -> bool:
         (some,) = self._one(
             "SELECT EXISTS (SELECT 1 FROM person) OR EXISTS (SELECT 1 FROM cutoff)"

@@ -168,6 +168,20 @@ def test_a_channel_of_those_who_agreed_and_its_threads(store: Store) -> None:
     assert [bool(row(store, second)[1]) for second in (6, 7)] == [False, True]
 
 
+def test_a_thread_that_is_not_known_yet_may_be_one_of_such_a_channel(store: Store) -> None:
+    store.people.set_opt_in(CHANNEL, on=True)
+    store.people.agree(CHANNEL, BOB, at(2))
+    post(store, (3, ANN), (4, BOB), channel_id=99)
+    assert row(store, 3) == row(store, 4) == ()
+    thread = channel(at(4), id=99, parent_id=CHANNEL, type=11)
+    rows = [message(at(3), author_id=ANN, channel_id=99), message(at(4), "agreed", author_id=BOB, channel_id=99)]
+    store.ingest().apply([ChannelsSeen([thread])])
+    assert [(hole.channel_id, hole.end_id) for hole in store.coverage.holes()] == [(99, at(4))], "REST is asked"
+    store.ingest().apply([PageRead(GUILD, 99, 1, at(4), rows)])
+    assert row(store, 3) == GONE
+    assert row(store, 4)[1] == "agreed"
+
+
 def test_what_is_older_goes_and_stays_away(store: Store) -> None:
     post(store, (1, ANN), (5, BOB))
     post(store, (2, ANN), (6, ANN), channel_id=THREAD)
