@@ -178,6 +178,14 @@ def list_backups(directory: Path) -> list[Backup]:
     return sorted((backup for backup in found if backup), key=lambda backup: backup.path.name, reverse=True)
 
 
+def other_copies(directory: Path) -> list[Path]:
+    """Databases here that are no backups: one that is being made, what a killed run left, what does not go with its
+    manifest. The last of these no rotation removes."""
+    paths = list(directory.glob(f"ragd-*{_DATABASE}*"))
+    backups = {backup.path for backup in list_backups(directory)}
+    return sorted(path for path in paths if path not in backups)
+
+
 def _read_backup(path: Path) -> Backup | None:
     try:
         manifest = Manifest(**orjson.loads(path.with_suffix(_MANIFEST).read_bytes()))

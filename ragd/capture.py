@@ -72,6 +72,7 @@ class Capture:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._thread = ThreadPoolExecutor(1, "store")
+        self._beside_writer = asyncio.Lock()
         self._journal = Journal(Spool(settings.data_dir / "capture.spool"), self._state_everything)
         self._scope = CaptureScope(settings.scope)
         self._client = make_client(settings.command_prefix, self._journal, self._scope, Shards.of(settings))
@@ -188,7 +189,7 @@ class Capture:
 
     async def in_store(self, work: Callable[[Store], Result]) -> Result:
         store = self._opened()
-        return await self._in_thread(lambda: work(store))
+        return await self._beside(lambda: work(store))
 
     # Settings that change while it runs
 
@@ -215,6 +216,12 @@ class Capture:
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _beside(self, work: Callable[[], Result]) -> Result:
+        """As `_in_thread`, one at a time: of several that wait for a locked database, the writer, which cannot beat
+        before its turn comes, has to wait for no more than one (see Settings.busy_seconds)."""
+        async with self._beside_writer:
+            return await self._in_thread(work)
 
     def _open_store(self) -> None:
         require_sound(self._settings, self._pulse.beat)
@@ -282,7 +289,7 @@ class Capture:
             await stop.wait()
             return
         alerts = self._opened().alerts
-        await deliver_alerts(self._client, self._settings.alert_channel_id, alerts, self._in_thread, stop)
+        await deliver_alerts(self._client, self._settings.alert_channel_id, alerts, self._beside, stop)
 
     # The end
 

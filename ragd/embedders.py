@@ -119,7 +119,7 @@ def _open(settings: Settings, source: str, threads: int | None, dimension: int |
             model,
             key.get_secret_value() if key else None,
             # with what it waits between two attempts, so that the heartbeat does not pass for a dead one's
-            timeout_seconds=settings.busy_seconds,
+            timeout_seconds=settings.still_seconds,
             dimension=dimension,
         )
     place = source.removesuffix(INT8)

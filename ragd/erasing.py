@@ -11,11 +11,11 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ragd.backup import DIRECTORY, expected_ends, list_backups
+from ragd.backup import DIRECTORY, expected_ends, list_backups, other_copies
 from ragd.config import Settings
 from ragd.errors import TransientError
 from ragd.snowflake import from_unix_seconds
@@ -32,6 +32,9 @@ RETENTION_SECONDS = 3600.0
 
 REST_FACTOR = 20
 """So many times as long as the last rewriting took, nothing is rewritten: members may ask as often as they like."""
+
+SPOOL = "capture.spool"
+"""Where capture keeps what it cannot write yet; whoever is erased may have written some of that. Gone when read."""
 
 CHECKPOINT_BUSY_SECONDS = 2.0
 SPARE_BYTES = 16 * 2**20
@@ -99,7 +102,10 @@ class Eraser:
         return False
 
     def _erase_deleted(self, now: float) -> bool:
-        if self._erasures.erase_deleted(time.time_ns() // 1_000_000):
+        now_ms = time.time_ns() // 1_000_000
+        # no longer than the setting of today says, whatever it said when they were deleted
+        self._erasures.keep_deleted_until(now_ms + int(self._settings.deleted_retention_days * 86_400_000))
+        if self._erasures.erase_deleted(now_ms):
             self._due_due = self._look_due = now
             return True
         return False
@@ -170,8 +176,14 @@ class Eraser:
         kept = () if self._alone else strategies
         for stale in [path for path in directory.glob("*") if path.name not in kept]:
             shutil.rmtree(stale, ignore_errors=True)
+        spool = self._settings.data_dir / SPOOL
         if self._alone:
-            (self._settings.data_dir / "capture.spool").unlink(missing_ok=True)
+            spool.unlink(missing_ok=True)
+        elif spool.exists():
+            self._erasures.wait(
+                [one.id for one in erasures], f"capture has events on disk that it has not read: {SPOOL}"
+            )
+            return
         for erasure in erasures:
             behind = [name for name in kept if self._erasures.index_purged(name) < erasure.index_change]
             if behind:
@@ -193,19 +205,21 @@ class Eraser:
 
     def _write_promises(self) -> None:
         promises = PromiseStore(self._store.database).all()
-        if promises == self._promises or (self._promises is None and not any(promises.values())):
+        path = self._settings.data_dir / FILE
+        if promises == self._promises or not (any(promises.values()) or path.exists()):
             return
         try:
-            write_promises(self._settings.data_dir / FILE, promises)
+            write_promises(path, promises)
         except OSError as error:
             raise TransientError(f"{FILE} cannot be written: {error.strerror}") from None
         self._promises = promises
 
 
 def copies_left(settings: Settings, now: datetime) -> dict[str, Any]:
-    """What was copied before that moment and still holds what was erased: backups with the time at which rotation is
-    expected to remove them (None: not known), and databases set aside."""
-    backups = [one for one in list_backups(settings.data_dir / DIRECTORY) if _made(one.manifest.created_at) <= now]
+    """What may still hold what was erased: backups with the time at which rotation is expected to remove them (None:
+    not known), copies that are no backups (yet), and databases set aside."""
+    # whatever they say of when they were made: a clock that was set back must hide none
+    backups = list_backups(settings.data_dir / DIRECTORY)
     ends = expected_ends(backups, now)
     return {
         "backups": [
@@ -216,14 +230,12 @@ def copies_left(settings: Settings, now: datetime) -> dict[str, Any]:
             }
             for backup, end in zip(backups, ends, strict=True)
         ],
+        "unfinished": [str(path) for path in other_copies(settings.data_dir / DIRECTORY)],
         "set_aside": [str(path) for path in _set_aside(settings.database_path)],
     }
 
 
-def _made(created_at: str) -> datetime:
-    return datetime.fromisoformat(created_at) - timedelta(seconds=1)
-
-
 def _set_aside(database: Path) -> list[Path]:
-    """Damaged databases that `ragdctl restore` keeps."""
-    return sorted(database.parent.glob(f"{database.name}.damaged-*"))
+    """Damaged databases that `ragdctl restore` keeps, and what one that was killed left."""
+    directory = database.parent
+    return sorted(path for kind in ("damaged-", "restoring") for path in directory.glob(f"{database.name}.{kind}*"))

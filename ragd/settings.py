@@ -506,8 +506,13 @@ class Settings(BaseSettings):
 
     @property
     def busy_seconds(self) -> float:
-        """How long a worker's loop waits for another's lock on the database: it cannot beat meanwhile, and a locked
-        database must not look like a hung worker."""
+        """How long one transaction waits for another's lock on the database: the worker cannot beat meanwhile, and a
+        locked database must not look like a hung worker, not even where one waits behind another (capture)."""
+        return min(5.0, self.stale_seconds / 4)
+
+    @property
+    def still_seconds(self) -> float:
+        """How long a worker's loop waits for anything else without a beat."""
         return min(5.0, self.stale_seconds / 2)
 
     @property

@@ -76,18 +76,25 @@ class _Plan:
     cell: Cell
     removed: list[int]
     added: list[NewChunk]
+    restored: list[NewChunk]
+    """There already, but their text was erased: what changed was not what they say."""
+    as_of: int
+    """The messages' change number when they were read."""
+
+    def texts(self) -> dict[bytes, str]:
+        return {chunk.text_hash: chunk.text for chunk in (*self.added, *self.restored)}
 
 
-def _difference(cell: Cell, old: Sequence[StoredChunk], wanted: Sequence[Chunk]) -> _Plan:
+def _difference(cell: Cell, old: Sequence[StoredChunk], wanted: Sequence[Chunk], as_of: int) -> _Plan:
     old_keys, keys = {chunk.key for chunk in old}, {chunk.key for chunk in wanted}
+    erased = {chunk.key for chunk in old if chunk.erased}
+    new = [NewChunk(chunk.key, chunk.message_ids, chunk.text, hash_text(chunk.text)) for chunk in wanted]
     return _Plan(
         cell,
         removed=[chunk.id for chunk in old if chunk.key not in keys],
-        added=[
-            NewChunk(chunk.key, chunk.message_ids, chunk.text, hash_text(chunk.text))
-            for chunk in wanted
-            if chunk.key not in old_keys
-        ],
+        added=[chunk for chunk in new if chunk.key not in old_keys],
+        restored=[chunk for chunk in new if chunk.key in erased],
+        as_of=as_of,
     )
 
 
@@ -214,32 +221,33 @@ class Syncer:
         texts = 0
         for cell in self._chunks.dirty_cells(strategy, CELLS_A_STEP):
             plans.append(self._plan(cell))
-            texts += len(plans[-1].added)
+            texts += len(plans[-1].texts())
             if texts >= TEXTS_A_STEP:
                 break
         return plans
 
     def _plan(self, cell: Cell) -> _Plan:
         """Chunk the part of a cell that changed anew; the plan is just what became different."""
+        as_of = self._chunks.newest_change()
         stored = self._chunks.stored_chunks(cell)
         ids = self._chunks.message_ids(cell.channel_id, *cell_bounds(cell.cell))
         extents = [(chunk.first_id, chunk.last_id) for chunk in stored]
         first, last = affected_span(cell.strategy, ids, extents, cell.low_id, cell.high_id, self._options)
         wanted = self._chunk(cell, first, last)
         within = [chunk for chunk in stored if first <= chunk.first_id and chunk.last_id <= last]
-        return _difference(cell, within, wanted)
+        return _difference(cell, within, wanted, as_of)
 
     def _carry_out(self, plans: Sequence[_Plan]) -> None:
         """Embed what is new, over all plans at once, then commit cell by cell.
 
         Vectors first: no moment in which a message has lost its old chunk and has no new one.
         """
-        texts = {chunk.text_hash: chunk.text for plan in plans for chunk in plan.added}
+        texts = {digest: text for plan in plans for digest, text in plan.texts().items()}
         vectors = self._models.vectors(texts)
         for plan in plans:
-            digests = {chunk.text_hash for chunk in plan.added}
+            digests = plan.texts().keys()
             own = {model: {each: made[each] for each in digests & made.keys()} for model, made in vectors.items()}
-            self._chunks.commit_cell(plan.cell, plan.removed, plan.added, own, keep=texts.keys())
+            self._chunks.commit_cell(plan.cell, plan.removed, plan.added, own, texts.keys(), plan.restored, plan.as_of)
             self._count(plan)
 
     def _count(self, plan: _Plan) -> None:

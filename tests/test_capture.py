@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 from ragd.sandbox.entities import OverwriteTarget
@@ -195,6 +196,26 @@ def test_a_locked_database_delays_and_loses_nothing(place: Place, capture: Proce
     blocker.close()
     assert_complete(place, database(capture))
     until(lambda: capture.beat().state == "running", "running again")  # type: ignore[union-attr]
+
+
+def test_wishes_that_wait_for_a_locked_database_do_not_make_it_look_hung(place: Place, capture: Process) -> None:
+    connected(capture)
+    blocker = Store.open(database(capture))
+    began = moved = time.monotonic()
+    silent, last = 0.0, -1
+    with blocker._transaction():
+        place.post("while locked")
+        for _ in range(3):
+            place.post("!forget-me yes")
+        while time.monotonic() - began < 2.5 * capture.settings.stale_seconds:
+            beat = capture.beat()
+            if beat and beat.beat != last:
+                last, moved = beat.beat, time.monotonic()
+            silent = max(silent, time.monotonic() - moved)
+            time.sleep(0.02)
+    blocker.close()
+    assert silent < capture.settings.stale_seconds
+    assert_complete(place, database(capture))
 
 
 def test_a_refused_token_ends_with_the_code_for_configuration(place: Place, variables: dict[str, str]) -> None:

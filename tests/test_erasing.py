@@ -14,13 +14,15 @@ import pytest
 
 from ragd import erasing
 from ragd.backup import DIRECTORY, Backup, Manifest, expected_ends, make_backup, put_back
+from ragd.cli.forget import _resolve
+from ragd.cli.purge import _places
 from ragd.config import Settings, load_settings
 from ragd.erasing import Eraser, copies_left
-from ragd.errors import ConfigError, RagdError, TransientError
+from ragd.errors import ConfigError, RagdError, TransientError, UsageError
 from ragd.snowflake import from_unix_seconds
 from ragd.store import Store
 from ragd.store.erasure import Erasure
-from ragd.store.events import ChannelsSeen, GuildSeen, Posted
+from ragd.store.events import ChannelsSeen, Deleted, GuildSeen, Posted
 from ragd.store.promises import FILE, read_promises
 from ragd.store.rewriting import rewrite_database
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
@@ -91,6 +93,17 @@ def test_it_waits_for_the_searcher_and_takes_what_nobody_serves(settings: Settin
     assert not (settings.index_dir / "single").exists()
     for strategy in settings.auto_sync_strategies:
         store.vectors.note_purged(strategy, store.vectors.purge_wanted())
+    steps(eraser, 2)
+    assert found(store, erasure_id).state == "done"
+
+
+def test_it_waits_for_what_capture_has_on_disk(settings: Settings, store: Store) -> None:
+    spool = settings.data_dir / "capture.spool"
+    spool.write_bytes(WORD)
+    erasure_id = forget(store)
+    steps(eraser := Eraser(settings, store), 5)
+    assert found(store, erasure_id).problem == "capture has events on disk that it has not read: capture.spool"
+    spool.unlink()
     steps(eraser, 2)
     assert found(store, erasure_id).state == "done"
 
@@ -206,6 +219,29 @@ def test_the_receipt_names_what_still_holds_it(settings: Settings, store: Store)
     left = copies_left(settings, datetime.now(UTC))
     assert [one["path"] for one in left["backups"]] == [str(backup.path)]
     assert left["set_aside"] == [str(aside)]
+    assert left["unfinished"] == []
+
+
+def test_the_receipt_names_copies_that_are_no_backups(settings: Settings, store: Store) -> None:
+    directory = settings.data_dir / DIRECTORY
+    damaged = make_backup(settings.database_path, directory, keep=3).path
+    damaged.write_bytes(damaged.read_bytes() + b"more")
+    being_made = directory / "ragd-20260101T000000.000000Z.sqlite3.partial"
+    shutil.copyfile(settings.database_path, being_made)
+    restoring = Path(f"{settings.database_path}.restoring")
+    restoring.write_bytes(b"")
+    forget(store)
+    (erasure,) = store.erasures.open()
+    Eraser(settings, store, alone=True).run()
+    receipt = found(store, erasure.id).receipt
+    assert receipt["unfinished"] == sorted([str(being_made), str(damaged)])
+    assert receipt["set_aside"] == [str(restoring)]
+
+
+def test_a_clock_that_was_set_back_hides_no_backup(settings: Settings, store: Store) -> None:
+    backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
+    left = copies_left(settings, datetime.now(UTC) - timedelta(days=400))
+    assert [one["path"] for one in left["backups"]] == [str(backup.path)]
 
 
 def test_a_restored_backup_keeps_what_was_promised_since(settings: Settings, store: Store) -> None:
@@ -213,7 +249,9 @@ def test_a_restored_backup_keeps_what_was_promised_since(settings: Settings, sto
     store.people.opt_out(7)
     forget(store)
     Eraser(settings, store, alone=True).run()
-    assert read_promises(settings.data_dir / FILE)["person"] != []
+    promises = read_promises(settings.data_dir / FILE)
+    assert promises is not None
+    assert promises["person"] != []
     store.close()
     put_back(backup, settings.database_path, settings.index_dir)
     restored = Store.open(settings.database_path)
@@ -226,9 +264,63 @@ def test_a_restored_backup_keeps_what_was_promised_since(settings: Settings, sto
     restored.close()
 
 
+def test_a_restored_backup_follows_who_changed_their_mind_since(settings: Settings, store: Store) -> None:
+    store.people.set_opt_in(CHANNEL + 1, on=True)
+    store.people.set_opt_in(CHANNEL + 2, on=True)
+    store.people.agree(CHANNEL + 1, ANN, at(100))
+    Eraser(settings, store, alone=True).run()
+    backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
+    store.people.withdraw(CHANNEL + 1, ANN)
+    store.people.set_opt_in(CHANNEL + 2, on=False)
+    store.people.opt_out(ANN)
+    store.people.opt_in(ANN, at(100))
+    Eraser(settings, store, alone=True).run()
+    store.close()
+    put_back(backup, settings.database_path, settings.index_dir)
+    restored = Store.open(settings.database_path)
+    assert not restored.people.agrees(CHANNEL + 1, ANN)
+    assert [restored.people.is_opt_in(CHANNEL + nth) for nth in (1, 2)] == [True, False]
+    assert restored.counts().messages == 99, "they did not ask for any to be erased"
+    assert restored.erasures.open() == []
+    restored.close()
+
+
+def test_the_last_promise_that_is_taken_back_leaves_the_file(settings: Settings, store: Store) -> None:
+    store.people.set_opt_in(CHANNEL, on=True)
+    Eraser(settings, store, alone=True).run()
+    store.people.set_opt_in(CHANNEL, on=False)
+    Eraser(settings, store, alone=True).run()
+    promises = read_promises(settings.data_dir / FILE)
+    assert promises is not None
+    assert not any(promises.values())
+
+
 def test_promises_that_cannot_be_read_stop_a_restore(settings: Settings, store: Store) -> None:
     backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
     (settings.data_dir / FILE).write_bytes(b"{")
     with pytest.raises(RagdError, match=r"promises.json cannot be read"):
         put_back(backup, settings.database_path, settings.index_dir)
     assert store.counts().messages == 99
+
+
+@pytest.mark.parametrize("user", ["0", "99999999999999999999"])
+def test_what_can_be_nobody_s_id_is_refused(store: Store, user: str) -> None:
+    with pytest.raises(UsageError, match=f"{user} is no user's id"):
+        _resolve(store, user)
+
+
+def test_what_was_deleted_before_the_setting_was_lowered_goes_too(settings: Settings, store: Store) -> None:
+    store.ingest(deleted_kept_days=30).apply([Deleted(GUILD, CHANNEL, [at(1)])])
+    steps(Eraser(settings, store), 2)
+    assert store._one("SELECT content FROM message WHERE id = ?", at(1)) == ("",)
+
+
+def test_what_is_older_in_a_category_is_what_is_older_in_its_channels(store: Store) -> None:
+    category, thread = 900, CHANNEL + 2
+    more = [channel(id=CHANNEL + 1, parent_id=category), channel(id=thread, parent_id=CHANNEL + 1, type=11)]
+    store.ingest().apply([ChannelsSeen(more)])
+    assert _places(store, category) == [CHANNEL + 1]
+    assert _places(store, CHANNEL + 1) == [CHANNEL + 1]
+    assert _places(store, thread) == [thread]
+    with pytest.raises(UsageError, match="nothing was captured of channel 901"):
+        _places(store, 901)

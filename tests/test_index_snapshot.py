@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragd.errors import DamagedError, TransientError
-from ragd.index import NoSnapshotError, StaleSnapshotError, VectorIndex, set_aside
+from ragd.index import NoSnapshotError, Saver, StaleSnapshotError, VectorIndex, set_aside
 from ragd.index import snapshot as snapshots
 
 KEY = {"model_key": "model", "strategy": "conversation"}
@@ -276,6 +276,22 @@ def test_compaction_purges_old_files_without_a_graph(tmp_path: Path) -> None:
     index.compact()
     assert index.fold(1) is False
     index.save(tmp_path, position=2, **KEY)
+    assert holding(tmp_path, unit(10)[3]) == set()
+
+
+def test_a_purge_that_becomes_due_during_a_save_is_due_after_it(tmp_path: Path) -> None:
+    index, identity = VectorIndex(16), snapshots.Identity(KEY["model_key"], 16, KEY["strategy"])
+    index.add(range(10), unit(10))
+    index.compact()
+    saver = Saver(index, tmp_path, identity, 0)
+    saver.step(0.0, 1)  # begins, in a process of its own
+    index.remove([3])
+    index.compact()
+    saver.wait()
+    assert index.purge_due
+    assert holding(tmp_path, unit(10)[3])
+    saver.save(2)
+    assert not index.purge_due
     assert holding(tmp_path, unit(10)[3]) == set()
 
 

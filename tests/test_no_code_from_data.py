@@ -49,7 +49,7 @@ PUT_TOGETHER = {
     "store/surroundings.py": {"where"},
     "store/traces.py": {"', '.join((column.name for column in columns))", "table"},
     "store/vectors.py": {"where", "within", "_marks(part)", "FINDABLE.format('ch')", "OPEN.format('p')"},
-    "store/withholding.py": {"_marks(author_ids)", "_marks(channel_ids)"},
+    "store/withholding.py": {"_marks(author_ids)", "_marks(channel_ids)", "_marks(message_ids)"},
     "store/words.py": {"table"},
 }
 """What else stands in statements, by file below `ragd`: clauses and names that the same function chooses, and question

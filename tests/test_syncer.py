@@ -117,6 +117,37 @@ def test_the_open_tail_is_made_anew_and_closed_chunks_are_left_alone(
     assert syncer.counters()["embedded"] - embedded == 1, "one text, which both strategies share"
 
 
+@pytest.mark.parametrize(
+    "event", [Deleted(GUILD, CHANNEL, [at(1)]), Edited(message(at(1), "there is no code", edited_at=1))]
+)
+def test_what_goes_while_its_chunk_is_made_leaves_no_text_in_it(
+    store: Store, embedder: Embedder, tmp_path: Path, event: Event
+) -> None:
+    syncer, ingest = make_syncer(store, embedder, tmp_path), store.ingest()
+    ingest.apply([Posted(message(at(0), "keep this")), Posted(message(at(1), "the code is 4711"))])
+    plans = [
+        plan for strategy in STRATEGIES for _ in [syncer._follow(strategy)] for plan in syncer._plan_some(strategy)
+    ]
+    ingest.apply([event])
+    syncer._carry_out(plans)
+    assert all("4711" not in row[0] for row in store._all("SELECT text FROM chunk"))
+    settle(syncer)
+    assert all(row[0] for row in store._all("SELECT text FROM chunk"))
+    assert_consistent(store, embedder)
+
+
+def test_a_change_of_what_chunks_do_not_say_makes_none_anew(store: Store, embedder: Embedder, tmp_path: Path) -> None:
+    syncer, ingest = make_syncer(store, embedder, tmp_path), store.ingest()
+    ingest.apply([Posted(message(at(0), "keep this"))])
+    settle(syncer)
+    chunks = store._all("SELECT id, text, change FROM chunk")
+    ingest.apply([Edited(message(at(0), "keep this", extra='{"pinned":true}'))])
+    assert [text for (text,) in store._all("SELECT text FROM chunk") if text] == []
+    settle(syncer)
+    assert store._all("SELECT id, text, change FROM chunk") == chunks
+    assert_consistent(store, embedder)
+
+
 def test_a_deleted_message_leaves_chunks_and_vectors(store: Store, embedder: Embedder, tmp_path: Path) -> None:
     syncer, ingest = make_syncer(store, embedder, tmp_path), store.ingest()
     ingest.apply([Posted(message(at(0), "keep this")), Posted(message(at(1), "the code is 4711"))])

@@ -119,12 +119,21 @@ def _id_of(date: str) -> int:
         raise UsageError(f"--before {date!r} is no date", hint="as in 2025-01-31, or 2025-01-31T12:00") from None
 
 
+def _places(store: Store, channel_id: int) -> list[int]:
+    """A channel, or the channels of a category. Raises UsageError."""
+    found = store.purge.standings([channel_id])
+    places = [one.id for one in found if one.id == channel_id] or [
+        one.id for one in found if one.parent_id == channel_id
+    ]
+    if not places:
+        raise UsageError(f"nothing was captured of channel {channel_id}", hint="is the id right?")
+    return places
+
+
 def _purge_older(
     store: Store, settings: Settings, channels: list[int], before_id: int, yes: bool, as_json: bool
 ) -> None:
-    known = {one.id for one in store.purge.standings(channels)}
-    for missing in [one for one in channels if one not in known]:
-        raise UsageError(f"nothing was captured of channel {missing}", hint="is the id right?")
+    channels = [place for one in channels for place in _places(store, one)]
     older = store.erasures.count_older(channels, before_id)
     if as_json and not yes:
         print_json({"older": older, "erasures": None})

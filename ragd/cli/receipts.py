@@ -104,9 +104,12 @@ def show_receipt(erasure: Erasure) -> None:
         )
         made = local_time(backup["created_at"])
         typer.echo(f"still held by the backup {one_line(backup['path'])} of {made}: {gone}")
+    unfinished = receipt.get("unfinished", [])  # receipts of earlier versions have none
+    for path in unfinished:
+        typer.echo(f"still held by {one_line(path)}, no whole backup: delete it, unless one is being made")
     for path in receipt["set_aside"]:
         typer.echo(f"still held by {one_line(path)}, set aside by a restore: delete it by hand")
-    if not receipt["backups"]:
+    if not (receipt["backups"] or unfinished):
         typer.echo("no backup in the data directory holds it")
     typer.echo("backups kept elsewhere are for you to delete; a restored one has this erasure applied again")
 

@@ -79,7 +79,7 @@ READERS: Mapping[str, frozenset[str]] = {
         "RAGD_DISCORD_API_URL": "capture",
         "RAGD_DISCORD_GATEWAY_URL": "capture",
         "RAGD_RETENTION_DAYS": "syncer",
-        "RAGD_DELETED_RETENTION_DAYS": "capture",
+        "RAGD_DELETED_RETENTION_DAYS": "capture syncer",
         "RAGD_HTTP_HOST": "watchdog",
         "RAGD_HTTP_PORT": "watchdog",
         "RAGD_HTTP_TOKEN": "watchdog",

@@ -38,7 +38,7 @@ class _Save:
     work: BackgroundSave
     position: int
     count: int
-    purges: bool
+    purge: int
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Saver:
             self._fail(error)
             return
         self._failed = False
-        self.index.saved(purged=save.purges)
+        self.index.saved(purge=save.purge)
         self.position = save.position
         logger.info("%s: index snapshot with %d vectors", self.identity.strategy, save.count)
 
@@ -116,7 +116,7 @@ class Saver:
         except TransientError as error:
             self._fail(error)
         else:
-            self._save = _Save(work, position, len(self.index), self.index.purge_due)
+            self._save = _Save(work, position, len(self.index), self.index.purge)
 
     def _fail(self, error: TransientError) -> None:
         self._failed = True

@@ -78,7 +78,7 @@ class VectorIndex:
         self._graph: GraphPart | None = None
         self._compacting = False
         self._unpurged = 0
-        self._purge_due = False
+        self._purge = self._purged = 0  # number of the newest purge, and of the newest that is on disk
 
     @property
     def dimension(self) -> int:
@@ -195,14 +195,20 @@ class VectorIndex:
     @property
     def purge_due(self) -> bool:
         """Whether a `save` is due that rids the files of what a compaction took out of memory."""
-        return self._purge_due
+        return self._purged < self._purge
 
-    def saved(self, *, purged: bool) -> None:
-        """A save that began with `purge_due` as `purged` says has succeeded: for whoever let a fork do it."""
-        self._purge_due = self._purge_due and not purged
+    @property
+    def purge(self) -> int:
+        """Which purge a `save` that begins now rids the files for; grows."""
+        return self._purge
+
+    def saved(self, *, purge: int) -> None:
+        """A save that began with that `purge` has succeeded: for whoever let a fork do it, while another purge may have
+        become due."""
+        self._purged = max(self._purged, purge)
 
     def _begin_purge(self) -> None:
-        self._purge_due, self._unpurged = True, 0
+        self._purge, self._unpurged = self._purge + 1, 0
 
     def _drain(self, limit: int) -> None:
         assert self._graph is not None
@@ -252,10 +258,10 @@ class VectorIndex:
             writers[snapshot.GRAPH] = self._graph.write
         identity = snapshot.Identity(model_key, self._dimension, strategy)
         deleted = 0 if self._graph is None else self._graph.deleted
-        unpurged = 0 if self._purge_due else self._unpurged
+        unpurged = 0 if self.purge_due else self._unpurged
         content = snapshot.Content(position, len(self), deleted, unpurged, self._parameters)
-        manifest = snapshot.write_generation(directory, identity, content, writers, purge=self._purge_due)
-        self.saved(purged=self._purge_due)
+        manifest = snapshot.write_generation(directory, identity, content, writers, purge=self.purge_due)
+        self.saved(purge=self._purge)
         return manifest.generation
 
     def _write_rows(self, path: Path) -> None:

@@ -52,6 +52,8 @@ class StoredChunk:
     key: str
     first_id: int
     last_id: int
+    erased: bool
+    """Its text was (`blank_changed`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +206,13 @@ class ChunkStore(VectorTable):
 
     def stored_chunks(self, cell: Cell) -> list[StoredChunk]:
         rows = self._all(
-            "SELECT id, key, first_id, last_id FROM chunk WHERE strategy = ? AND channel_id = ? AND cell = ?",
+            "SELECT id, key, first_id, last_id, text = '' FROM chunk"
+            " WHERE strategy = ? AND channel_id = ? AND cell = ?",
             cell.strategy,
             cell.channel_id,
             cell.cell,
         )
-        return [StoredChunk(*row) for row in rows]
+        return [StoredChunk(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows]
 
     def commit_cell(
         self,
@@ -218,17 +221,24 @@ class ChunkStore(VectorTable):
         added: Sequence[NewChunk],
         vectors: Mapping[int, Mapping[bytes, bytes]],
         keep: Collection[bytes] = (),
+        restored: Sequence[NewChunk] = (),
+        as_of: int | None = None,
     ) -> None:
         """Replace chunks of a cell in one transaction, and take the cell off the list unless it changed meanwhile.
 
         `vectors` are those that the new chunks' texts have not got yet, by model id and text hash. `keep` names texts
-        that another cell is about to use: their vectors stay though no chunk has them just now.
+        that another cell is about to use: their vectors stay though no chunk has them just now. `restored` are there,
+        their text erased, and say the same again. Of a message that was written after change number `as_of`, before
+        which all was read, no text is stored.
         """
         with self._transaction():
             for model_id, made in vectors.items():
                 self._store_vectors(made, model_id)
             self._remove(cell.strategy, removed, keep={*keep, *(chunk.text_hash for chunk in added)})
             self._add(cell, added)
+            self._execute_many("UPDATE chunk SET text = ? WHERE key = ?", ((one.text, one.key) for one in restored))
+            if as_of is not None:
+                self._blank_overtaken([*added, *restored], as_of)
             DirtyCell.delete().where(
                 (DirtyCell.strategy == cell.strategy)
                 & (DirtyCell.channel_id == cell.channel_id)
@@ -264,14 +274,28 @@ class ChunkStore(VectorTable):
                 "INSERT INTO chunk_message (chunk_id, message_id) VALUES (?, ?)", ((chunk_id, mid) for mid in ids)
             )
 
-    def blank(self, message_ids: Collection[int]) -> None:
-        """Erase the text of every chunk that holds one of them, within the caller's transaction.
+    def newest_change(self) -> int:
+        """The change number of the message that was written last."""
+        return int(self._one("SELECT value FROM counter WHERE name = 'message_change'")[0])
 
-        What others said in it is found by its vector until the syncer makes it anew; answers quote messages alone.
+    def blank_changed(self, change: int) -> None:
+        """Erase the text of every chunk that holds a message which was written, edited or deleted after that change
+        number, within the caller's transaction: the syncer may come to it days later.
+
+        What it said is found by its vector until the syncer makes it anew; answers quote messages alone.
         """
+        self._execute(
+            "UPDATE chunk SET text = '' WHERE text <> '' AND id IN (SELECT cm.chunk_id FROM message m"
+            " CROSS JOIN chunk_message cm ON cm.message_id = m.id WHERE m.change > ?)",
+            change,
+        )
+
+    def _blank_overtaken(self, chunks: Iterable[NewChunk], as_of: int) -> None:
+        """The same of these chunks, which were made while somebody wrote. Their cell is marked, or about to be."""
         self._execute_many(
-            "UPDATE chunk SET text = '' WHERE id IN (SELECT chunk_id FROM chunk_message WHERE message_id = ?)",
-            ((message_id,) for message_id in message_ids),
+            "UPDATE chunk SET text = '' WHERE key = ? AND EXISTS (SELECT 1 FROM chunk_message cm"
+            " JOIN message m ON m.id = cm.message_id WHERE cm.chunk_id = chunk.id AND m.change > ?)",
+            ((one.key, as_of) for one in chunks),
         )
 
     def drop(self, message_ids: Collection[int]) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.chunks import ChunkStore
 from ragd.store.coverage import THREAD_TYPES
 from ragd.store.database import Queries
+from ragd.store.judgement import Judgement
 from ragd.store.withholding import ERASED
 from ragd.store.words import WordIndex
 
@@ -183,6 +184,8 @@ class ErasureStore(Queries):
                 counts = 0, *self._chunks.drop_channel(erasure.subject, SLICE)
             elif erasure.kind == "user":
                 counts = self._erase(self._of_user(erasure.subject, erasure.until_id))
+                if not any(counts) and self._erase_answers(erasure.until_id):
+                    return True
             else:
                 counts = self._erase_older()
             if any(counts):
@@ -222,6 +225,11 @@ class ErasureStore(Queries):
             )
         ]
 
+    def _erase_answers(self, until_id: int) -> bool:
+        """A slice of what ragd itself said up to that id, for answers quote; False if nothing is left."""
+        own_id = Judgement(self._database).own_user_id()
+        return bool(own_id and self._erase(self._of_user(own_id, until_id))[0])
+
     def _erase_older(self) -> tuple[int, int, int]:
         cutoffs = self._all("SELECT channel_id, before_id, erased_to FROM cutoff WHERE erased_to < before_id LIMIT 1")
         if not cutoffs:
@@ -232,7 +240,7 @@ class ErasureStore(Queries):
         ids = [
             row[0]
             for row in self._all(
-                f"SELECT id FROM message WHERE {of_channel} AND id > ? AND id < ?"
+                f"SELECT id FROM message WHERE {of_channel} AND id >= ? AND id < ?"
                 " AND (NOT deleted OR author_id <> 0 OR author_name <> '' OR erase_at > 0) ORDER BY id LIMIT ?",
                 channel_id or CANARY_CHANNEL,
                 erased_to,
@@ -261,6 +269,12 @@ class ErasureStore(Queries):
         )
         WordIndex(self._database).follow(first - 1)
         return len(message_ids), *self._chunks.drop(message_ids)
+
+    def keep_deleted_until(self, latest_ms: int) -> None:
+        """Have what deleted messages said kept no longer than that."""
+        if self._all("SELECT 1 FROM message WHERE erase_at > 0 AND erase_at > ? LIMIT 1", latest_ms):
+            with self._transaction():
+                self._execute("UPDATE message SET erase_at = ?1 WHERE erase_at > 0 AND erase_at > ?1", latest_ms)
 
     def erase_deleted(self, now_ms: int) -> int:
         """A slice of what deleted messages said, when the time has come that it is to be kept; returns how many."""

@@ -46,6 +46,7 @@ from ragd.store.models import Channel, Guild
 from ragd.store.reactions import ReactionStore
 from ragd.store.refusals import RefusalStore
 from ragd.store.standing import StandingStore
+from ragd.store.withholding import Withholding
 from ragd.store.words import WordIndex
 from ragd.text import SearchPolicy
 
@@ -154,6 +155,7 @@ class _Batch(Queries):
             self._handlers[kind](list(run))
         self._extend_live()
         WordIndex(self._database).follow(before)
+        self._chunks.blank_changed(before)
         self._execute("UPDATE counter SET value = ? WHERE name = 'message_change'", self._change)
 
     @property
@@ -225,7 +227,9 @@ class _Batch(Queries):
                 self._end_live([channel.id, *silenced])
 
     def _captured(self, rows: Iterable[MessageRow]) -> list[MessageRow]:
-        return [row for row in rows if row.channel_id not in self.excluded]
+        rows = list(rows)
+        out = self.excluded | Withholding(self._database).unplaced({row.channel_id for row in rows})
+        return [row for row in rows if row.channel_id not in out]
 
     def _posted(self, events: list[Posted]) -> None:
         rows = self._captured(event.row for event in events)
@@ -242,8 +246,6 @@ class _Batch(Queries):
     def _deleted(self, events: list[Deleted]) -> None:
         for event in events:
             self._messages.bury(event.guild_id, event.channel_id, event.message_ids, "gateway")
-            # their text goes with this commit, also from chunks that the syncer might come to days later
-            self._chunks.blank(event.message_ids)
             self.totals["deleted"] += len(event.message_ids)
 
     def _pages_read(self, events: list[PageRead]) -> None:

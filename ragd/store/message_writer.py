@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from playhouse.apsw_ext import APSWDatabase
 
-from ragd.store.chunks import ChunkStore
 from ragd.store.coverage import CoverageStore
 from ragd.store.database import Queries
 from ragd.store.events import MessageRow, PageRead
@@ -94,7 +93,6 @@ class MessageWriter(Queries):
         self.policy = policy
         self._deleted_kept_ms = deleted_kept_ms
         self._withholding = Withholding(database)
-        self._chunks = ChunkStore(database)
         self._next_change = next_change
         self._coverage = CoverageStore(database)
         self._reactions = ReactionStore(database)
@@ -143,7 +141,6 @@ class MessageWriter(Queries):
         living = {message_id: one.reactions for message_id, one in known.items() if not one.deleted}
         vanished = living.keys() - {row.id for row in page.rows}
         self.bury(page.guild_id, page.channel_id, sorted(vanished), "rest")
-        self._chunks.blank(vanished)
         written = self.write(page.rows, "rest")
         self._reactions.state(page.rows, living)
         new = [row.id for row in page.rows if row.id not in known or known[row.id].is_import]

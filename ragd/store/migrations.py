@@ -295,8 +295,11 @@ MIGRATIONS: tuple[Migration, ...] = (
 def migrate(database: APSWDatabase) -> int:
     """Bring the schema up to date and return its number. Several processes may call it at once.
 
-    Raises ConfigError when the database was written by a newer ragd.
+    Takes no lock when there is nothing to do: a process must be able to start while another one writes for long (an
+    erasure rewrites the file). Raises ConfigError when the database was written by a newer ragd.
     """
+    if database.table_exists("migration") and applied_number(database) == MIGRATIONS[-1].number:
+        return MIGRATIONS[-1].number
     database.execute_sql(
         "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER)"
     )

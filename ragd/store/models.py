@@ -316,7 +316,8 @@ class OptInChannel(Model):
 
 
 class Consent(Model):
-    """Somebody agreed to be recorded in such a channel, from that message id on."""
+    """Somebody agreed to be recorded in such a channel, from that message id on; in channel 0, in all, after they had
+    objected."""
 
     channel_id = BigIntegerField()
     user_id = BigIntegerField()

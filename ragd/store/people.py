@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ragd.snowflake import from_unix_seconds
 from ragd.store.database import Queries
+from ragd.store.withholding import EVERYWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,17 @@ class PeopleStore(Queries):
             )
 
     def opt_in(self, user_id: int, now_id: int) -> None:
-        """What they write from `now_id` on is stored again; what was withheld until now is not fetched after all."""
+        """What they write from `now_id` on is stored again; what was withheld until now is not fetched after all, and
+        what was stored before they objected stays."""
         with self._transaction():
-            self._execute(
-                "UPDATE person SET opted_out_at = 0, erased_until = max(erased_until, ?)"
-                " WHERE user_id = ? AND opted_out_at > 0",
-                now_id,
-                user_id,
-            )
+            if self._execute("UPDATE person SET opted_out_at = 0 WHERE user_id = ? AND opted_out_at > 0", user_id):
+                self._execute(
+                    "INSERT INTO consent (channel_id, user_id, from_id) VALUES (?, ?, ?)"
+                    " ON CONFLICT (channel_id, user_id) DO UPDATE SET from_id = max(from_id, excluded.from_id)",
+                    EVERYWHERE,
+                    user_id,
+                    now_id,
+                )
 
     def set_opt_in(self, channel_id: int, on: bool) -> None:
         """Record in that channel and its threads only who agrees, or everybody again."""

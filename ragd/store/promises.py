@@ -43,7 +43,9 @@ class PromiseStore(Queries):
         goes with the next rewriting, which is asked for."""
         erasures = ErasureStore(self._database)
         with self._transaction():
-            # a wish that was taken back since, or given, is as it was last
+            # a wish that was taken back since, or given, is as it was last; from `person` nobody is ever removed
+            self._execute("DELETE FROM opt_in_channel")
+            self._execute("DELETE FROM consent")
             for table in ("person", "opt_in_channel", "consent"):
                 columns = _TABLES[table]
                 self._execute_many(
@@ -70,13 +72,13 @@ def write_promises(path: Path, promises: Promises) -> None:
     partial.replace(path)
 
 
-def read_promises(path: Path) -> Promises:
-    """What the file says; nothing if there is none. Raises RagdError for one that cannot be read."""
+def read_promises(path: Path) -> Promises | None:
+    """What the file says; None if there is none. Raises RagdError for one that cannot be read."""
     try:
         document = orjson.loads(path.read_bytes())
         return {table: [list(map(int, row)) for row in document[table]] for table in _TABLES}
     except FileNotFoundError:
-        return {table: [] for table in _TABLES}
+        return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RagdError(
             f"{path} cannot be read: {error}",
@@ -84,9 +86,10 @@ def read_promises(path: Path) -> Promises:
         ) from None
 
 
-def keep_promises(database: Path, promises: Promises) -> None:
-    """Have them kept in the database at that path, which nobody else has open. Raises what opening it does."""
-    if not any(promises.values()):
+def keep_promises(database: Path, promises: Promises | None) -> None:
+    """Have them kept in the database at that path, which nobody else has open; without any it stays as it is. Raises
+    what opening it does."""
+    if promises is None:
         return
     opened: APSWDatabase = open_database(database)
     try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ragd.scope import Scope
+from ragd.store.chunks import ChunkStore
 from ragd.store.database import Queries
 from ragd.store.standing import StandingStore
 from ragd.store.words import WordIndex
@@ -118,6 +119,7 @@ class PurgeStore(Queries):
             ((first + nth, message_id) for nth, message_id in enumerate(message_ids)),
         )
         WordIndex(self._database).follow(first - 1)
+        ChunkStore(self._database).blank_changed(first - 1)
 
     def _is_captured(self, channel_id: int) -> bool:
         (reason,) = self._one(

@@ -15,7 +15,13 @@ from ragd.store.events import MessageRow
 ERASED = "erased"
 """`source` of a tombstone of what was erased here, or never stored, and may well be there at Discord."""
 
+EVERYWHERE = 0
+"""As the channel of a consent: by somebody who had objected, and opted in again."""
+
 _THREADS = ",".join(map(str, THREAD_TYPES))
+
+
+_NOBODY = (False, 0, 0)
 
 
 class Withholding(Queries):
@@ -28,17 +34,27 @@ class Withholding(Queries):
         people = self._people({row.author_id for row in rows})
         before = self._before({row.channel_id for row in rows})
         consents = self._consents({row.channel_id for row in rows})
+        late = {row.id for row in rows if row.id < people.get(row.author_id, _NOBODY)[2]}
+        unseen = late - self._living(late) if late else late
         kept: list[MessageRow] = []
         withheld: list[MessageRow] = []
         for row in rows:
-            opted_out, erased_until = people.get(row.author_id, (False, 0))
+            opted_out, erased_until, _ = people.get(row.author_id, _NOBODY)
             agreed = consents.get(row.channel_id)
             refused = agreed is not None and row.id < agreed.get(row.author_id, row.id + 1)
+            refused |= row.id in unseen
             if opted_out or row.id <= erased_until or row.id < before.get(row.channel_id, 0) or refused:
                 withheld.append(row)
             else:
                 kept.append(row)
         return kept, withheld
+
+    def unplaced(self, channel_ids: set[int]) -> set[int]:
+        """Those of which nobody knows yet whether they are threads of a channel that takes agreement; none where no
+        channel does. Once they are known, REST brings what was not taken of them."""
+        if not self._all("SELECT 1 FROM opt_in_channel LIMIT 1"):
+            return set()
+        return {one for one in channel_ids if not self._all("SELECT 1 FROM channel WHERE id = ?", one)}
 
     def _has_rules(self) -> bool:
         (some,) = self._one(
@@ -47,12 +63,21 @@ class Withholding(Queries):
         )
         return bool(some)
 
-    def _people(self, author_ids: set[int]) -> dict[int, tuple[bool, int]]:
+    def _people(self, author_ids: set[int]) -> dict[int, tuple[bool, int, int]]:
+        """Of those with a wish: whether they object, up to which id they were erased, and from which on, having
+        objected, they opted in again."""
         rows = self._all(
-            f"SELECT user_id, opted_out_at > 0, erased_until FROM person WHERE user_id IN ({_marks(author_ids)})",
+            "SELECT p.user_id, p.opted_out_at > 0, p.erased_until, coalesce(c.from_id, 0) FROM person p"
+            f" LEFT JOIN consent c ON c.channel_id = {EVERYWHERE} AND c.user_id = p.user_id"
+            f" WHERE p.user_id IN ({_marks(author_ids)})",
             *author_ids,
         )
-        return {row[0]: (bool(row[1]), row[2]) for row in rows}
+        return {row[0]: (bool(row[1]), row[2], row[3]) for row in rows}
+
+    def _living(self, message_ids: set[int]) -> set[int]:
+        """Those that are stored: since before their author objected."""
+        rows = self._all(f"SELECT id FROM message WHERE id IN ({_marks(message_ids)}) AND NOT deleted", *message_ids)
+        return {row[0] for row in rows}
 
     def _before(self, channel_ids: set[int]) -> dict[int, int]:
         """The id by channel below which nothing is kept."""

@@ -29,6 +29,8 @@ TO_FILL = "words_to_fill"
 VERSION = "words_version"
 REMOVED = "words_removed"
 """Counter: messages taken out of the indexes since these were last compacted."""
+MERGED = "words_merged"
+"""Counter: how many of these the compaction under way takes along; those that come after its begin wait for another."""
 
 TABLES = ("message_word", "message_trigram")
 
@@ -77,6 +79,7 @@ class WordIndex(Queries):
                 self._execute(f"INSERT INTO {table} ({table}) VALUES ('delete-all')")
             self._set(TO_FILL, int(self._one("SELECT coalesce(max(id) + 1, 0) FROM message")[0]))
             self._set(REMOVED, 0)
+            self._set(MERGED, 0)
             self._set(VERSION, WORDS_VERSION)
 
     def fill(self, limit: int) -> int:
@@ -123,6 +126,9 @@ class WordIndex(Queries):
 
     def compact(self, *, begin: bool) -> bool:
         """One step of merging everything into one piece; True while there is more to do."""
+        if begin:
+            with self._transaction():
+                self._set(MERGED, self._counter(REMOVED))
         pages = -MERGE_PAGES if begin else MERGE_PAGES
         more = False
         for table in TABLES:
@@ -133,7 +139,8 @@ class WordIndex(Queries):
                 more |= self._total_changes() - before >= 2
         if not more:
             with self._transaction():
-                self._set(REMOVED, 0)
+                self._count_up(REMOVED, -self._counter(MERGED))
+                self._set(MERGED, 0)
         return more
 
     def _total_changes(self) -> int:

@@ -99,6 +99,13 @@ def test_privacy_says_where_texts_go(tmp_path: Path) -> None:
     assert width(text) <= TEXT_ROOM
 
 
+def test_privacy_says_how_long_the_text_of_deleted_messages_stays(tmp_path: Path) -> None:
+    assert "stays in the database for" not in privacy_text(settings_in(tmp_path))
+    text = privacy_text(settings_in(tmp_path, RAGD_DELETED_RETENTION_DAYS="30"))
+    assert width(text) <= TEXT_ROOM
+    assert "Its text stays in the database for 30 more days. `/forget-me`" in text
+
+
 @pytest.mark.parametrize(
     ("steps", "failed", "percent"),
     [(0, 0, None), (10, 0, 100.0), (4, 1, 75.0), (1, 5, 0.0), (5, -3, 100.0), (None, None, None), ("x", 1, None)],

@@ -26,7 +26,7 @@ STRATEGIES = ("temporal", "conversation")
 
 @pytest.fixture(scope="module")
 def overrides() -> dict[str, str]:
-    # as in production: every process may wait for a lock for five seconds, and is no more hung for that
+    # as in production: every process may wait for a lock for 2.5 seconds, and is no more hung for that
     # and the searcher is replaced once for each damage, which is no crash loop
     return {"FAULT_IN_MEMORY": str(IN_MEMORY), "RAGD_STALE_SECONDS": "10", "FAULT_RESTARTS": "50 0.01 10 600"}
 

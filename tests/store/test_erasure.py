@@ -12,7 +12,7 @@ from ragd.store import Store
 from ragd.store.chunks import Cell, NewChunk, hash_text
 from ragd.store.embeddings import NEWEST, ModelDetails
 from ragd.store.erasure import SLICE, Erasure
-from ragd.store.events import ChannelsSeen, Deleted, Edited, GuildSeen, PageRead, Posted
+from ragd.store.events import ChannelGone, ChannelsSeen, Deleted, Edited, Event, GuildSeen, LoggedIn, PageRead, Posted
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
 
 ANN, BOB = 5, 6
@@ -168,6 +168,20 @@ def test_a_channel_of_those_who_agreed_and_its_threads(store: Store) -> None:
     assert [bool(row(store, second)[1]) for second in (6, 7)] == [False, True]
 
 
+def test_a_thread_that_is_not_known_yet_may_be_one_of_such_a_channel(store: Store) -> None:
+    store.people.set_opt_in(CHANNEL, on=True)
+    store.people.agree(CHANNEL, BOB, at(2))
+    post(store, (3, ANN), (4, BOB), channel_id=99)
+    assert row(store, 3) == row(store, 4) == ()
+    thread = channel(at(4), id=99, parent_id=CHANNEL, type=11)
+    rows = [message(at(3), author_id=ANN, channel_id=99), message(at(4), "agreed", author_id=BOB, channel_id=99)]
+    store.ingest().apply([ChannelsSeen([thread])])
+    assert [(hole.channel_id, hole.end_id) for hole in store.coverage.holes()] == [(99, at(4))], "REST is asked"
+    store.ingest().apply([PageRead(GUILD, 99, 1, at(4), rows)])
+    assert row(store, 3) == GONE
+    assert row(store, 4)[1] == "agreed"
+
+
 def test_what_is_older_goes_and_stays_away(store: Store) -> None:
     post(store, (1, ANN), (5, BOB))
     post(store, (2, ANN), (6, ANN), channel_id=THREAD)
@@ -192,6 +206,28 @@ def test_what_is_older_of_everything_but_the_canary(store: Store) -> None:
     assert store._one("SELECT deleted FROM message WHERE id = ?", canary) == (0,)
 
 
+def test_what_was_stored_before_somebody_objected_is_theirs_to_edit_when_they_opted_in(store: Store) -> None:
+    post(store, (1, ANN))
+    store.people.opt_out(ANN)
+    store.people.opt_in(ANN, at(5))
+    store.ingest().apply([Edited(message(at(1), "better", author_id=ANN, edited_at=1)), page((1, ANN), (2, ANN))])
+    assert row(store, 1)[:2] == (0, "better")
+    assert row(store, 2) == GONE
+
+
+def test_answers_of_ragd_that_may_quote_go_too(store: Store) -> None:
+    own = 77
+    answer = message(at(2), "ann said: secret 1", author_id=own, author_name="ragd", is_bot=True)
+    later = message(at(9), "nothing found", author_id=own, author_name="ragd", is_bot=True)
+    post(store, (1, ANN))
+    store.ingest().apply([LoggedIn(own), Posted(answer), Posted(later)])
+    assert forget(store, ANN, until=at(5)).messages == 1, "theirs"
+    assert row(store, 2) == GONE
+    assert row(store, 9)[1] == "nothing found"
+    store.ingest().apply([PageRead(GUILD, CHANNEL, 1, at(20), [answer, later])])
+    assert row(store, 2) == GONE
+
+
 def test_a_deleted_message_is_kept_for_a_while_where_that_is_wanted(store: Store) -> None:
     post(store, (1, ANN), (2, ANN))
     chunk(store, 1, 2)
@@ -205,6 +241,27 @@ def test_a_deleted_message_is_kept_for_a_while_where_that_is_wanted(store: Store
     assert row(store, 1) == (1, "", ANN, "", "gateway")
 
 
+def test_who_keeps_deleted_text_no_longer_keeps_none(store: Store) -> None:
+    post(store, (1, ANN))
+    store.ingest(deleted_kept_days=30).apply([Deleted(GUILD, CHANNEL, [at(1)])])
+    (until,) = store._one("SELECT erase_at FROM message WHERE id = ?", at(1))
+    deleted_at = until - 30 * 86_400_000
+    store.erasures.keep_deleted_until(until)
+    assert store.erasures.erase_deleted(deleted_at) == 0
+    store.erasures.keep_deleted_until(deleted_at)
+    assert store.erasures.erase_deleted(deleted_at) == 1
+    assert row(store, 1) == (1, "", ANN, "", "gateway")
+
+
+def test_a_later_bound_takes_the_message_at_the_earlier_one(store: Store) -> None:
+    post(store, (1, ANN), (2, ANN), (3, ANN))
+    for second in (2, 3):
+        store.erasures.keep_from(CHANNEL, at(second))
+        while store.erasures.is_cutting():
+            store.erasures.erase_older()
+    assert [row(store, second) == GONE for second in (1, 2, 3)] == [True, True, False]
+
+
 def test_forgetting_does_not_wait_for_that(store: Store) -> None:
     post(store, (1, ANN))
     store.ingest(deleted_kept_days=1).apply([Deleted(GUILD, CHANNEL, [at(1)])])
@@ -213,9 +270,21 @@ def test_forgetting_does_not_wait_for_that(store: Store) -> None:
     assert store._one("SELECT erase_at FROM message WHERE id = ?", at(1)) == (0,)
 
 
-def test_a_delete_takes_the_text_out_of_chunks_at_once(store: Store) -> None:
-    post(store, (1, ANN), (2, BOB))
+@pytest.mark.parametrize(
+    "event",
+    [
+        Deleted(GUILD, CHANNEL, [at(1)]),
+        Edited(message(at(1), "what I meant", edited_at=1)),
+        PageRead(GUILD, CHANNEL, 1, at(1), []),
+        PageRead(GUILD, CHANNEL, 1, at(1), [message(at(1), "what I meant", edited_at=1)]),
+        ChannelGone(CHANNEL),
+    ],
+)
+def test_what_is_deleted_or_edited_leaves_the_text_of_chunks_at_once(store: Store, event: Event) -> None:
+    post(store, (1, ANN), (2, BOB), (3, BOB))
     chunk(store, 1, 2)
-    store.ingest().apply([Deleted(GUILD, CHANNEL, [at(1)])])
-    assert store._all("SELECT text FROM chunk") == [("",)]
-    assert store.embeddings.page(99, NEWEST, 5, 5).texts == {}, "nobody embeds what is left"
+    chunk(store, 3)
+    store.ingest().apply([event])
+    left = [f"chunk of {[at(3)]}"] if not isinstance(event, ChannelGone) else []
+    assert [text for (text,) in store._all("SELECT text FROM chunk") if text] == left
+    assert list(store.embeddings.page(99, NEWEST, 5, 5).texts.values()) == left, "nobody embeds what is left"

@@ -38,6 +38,13 @@ def test_migrations_are_recorded_once_and_repeatable(path: Path) -> None:
     store.close()
 
 
+def test_a_database_that_is_up_to_date_is_opened_while_somebody_writes(path: Path) -> None:
+    writer = Store.open(path)
+    with writer._transaction():
+        Store.open(path, busy_seconds=0.0).close()
+    writer.close()
+
+
 def test_numbers_ascend_without_a_gap() -> None:
     assert [migration.number for migration in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
 

@@ -219,6 +219,27 @@ def test_deleted_words_leave_the_file_when_it_is_compacted(store: Store, tmp_pat
     assert found(store, "pump0") == [ids[0]]
 
 
+def test_what_is_deleted_during_a_compaction_waits_for_another(store: Store) -> None:
+    ids = post(store, "pump", "zyzzyva quokka", *(f"valve{nth}" for nth in range(200)))
+    compact(store)
+    store.ingest().apply([Deleted(GUILD, CHANNEL, [ids[0]])])
+    more = store.words.compact(begin=True)
+    store.ingest().apply([Deleted(GUILD, CHANNEL, [ids[1]])])
+    while more:
+        more = store.words.compact(begin=False)
+    assert b"zyzzyv" in pages(store)
+    assert store.words.needs_compaction()
+    compact(store)
+    assert b"zyzzyv" not in pages(store)
+    assert not store.words.needs_compaction()
+
+
+def compact(store: Store) -> None:
+    more = store.words.compact(begin=True)
+    while more:
+        more = store.words.compact(begin=False)
+
+
 def pages(store: Store) -> bytes:
     """All that the index of words holds in its own table."""
     return b"".join(row[0] for row in store._all("SELECT block FROM message_word_data"))

@@ -22,7 +22,7 @@ Of an edited message only the newest version.
 **Who can find it.** You find only what you could read in Discord at the moment you ask. Whoever runs the machine can \
 read everything there.
 **How to have it gone.** Delete a message in Discord: nobody finds it here from then on, also if the bot was offline. \
-`/forget-me` erases all you wrote.
+{deleted}`/forget-me` erases all you wrote.
 **How to object.** `/privacy change:opt-out` and nothing further of yours is stored, `opt-out-and-erase` and nothing \
 stays either; `opt-in` takes it back. In a channel the bot cannot view nothing is recorded.\
 """
@@ -60,7 +60,12 @@ def privacy_text(settings: Settings) -> str:
     if settings.llm_url:
         parts.append(_ASKED_ELSEWHERE.format(model=inert_line(settings.llm_model, 60), host=_host(settings.llm_url)))
     parts.append(_NOTHING_ELSE if settings.embedding_url or settings.llm_url else _NOTHING_SENT)
-    return TEXT.format(where="; ".join(parts) + ".")
+    return TEXT.format(where="; ".join(parts) + ".", deleted=_deleted(settings.deleted_retention_days))
+
+
+def _deleted(days: float) -> str:
+    """What stays of a deleted message: with RAGD_DELETED_RETENTION_DAYS its text does for a while."""
+    return f"Its text stays in the database for {days:g} more days. " if days else ""
 
 
 def _host(url: str) -> str:
