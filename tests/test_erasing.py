@@ -305,7 +305,7 @@ def test_promises_that_cannot_be_read_stop_a_restore(settings: Settings, store: 
 
 @pytest.mark.parametrize("user", ["0", "99999999999999999999"])
 def test_what_can_be_nobody_s_id_is_refused(store: Store, user: str) -> None:
-    with pytest.raises(UsageError, match=f"{user} is no user's id"):
+    with pytest.raises(UsageError, match=f"nobody called {user} has written"):
         _resolve(store, user)
 
 
