@@ -144,6 +144,7 @@ class Search:
     def _filter(self, query: Query, asked: Wanted) -> Filter:
         since = [id_at(asked.since)] if asked.since is not None else []
         since += [query.since_id] if query.since_id is not None else []
+        reach = Filter(query.channel_ids)
         return Filter(
             channel_ids=query.channel_ids,
             author_id=self._author(query, asked),
@@ -151,8 +152,8 @@ class Search:
             before_id=id_at(asked.before) if asked.before is not None else None,
             in_channels=self._channels(query, asked),
             in_thread=asked.in_thread,
-            required=self._lookup.required(asked.phrases, asked.has),
-            excluded=tuple(filter(None, map(self._lookup.phrase, asked.excluded))),
+            required=self._lookup.required(asked.phrases, asked.has, reach),
+            excluded=tuple(filter(None, (self._lookup.phrase(text, reach) for text in asked.excluded))),
         )
 
     def _author(self, query: Query, asked: Wanted) -> int | None:
