@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ragd.answers import SearchRequest
-from ragd.bot.commands.errors import NO_SUCH_CHANNEL
+from ragd.bot.commands.errors import NO_SUCH_CHANNEL, TOLD_PER_MINUTE
 from ragd.errors import RagdError
 from ragd.sandbox.client import ControlError, SandboxThread
 from ragd.sandbox.entities import OverwriteTarget
@@ -475,6 +475,22 @@ def test_a_cooldown_is_said(house: House) -> None:
     user = house.member()
     answers = [house.ask(user, "privacy")["said"] for _ in range(3)]
     assert answers[-1].startswith("Not so fast: try again in ")
+
+
+@pytest.mark.parametrize("command", ["!health", "!listener_stats"])
+def test_refusals_are_no_flood_either(house: House, command: str) -> None:
+    """Of a cooldown, and of what is for managers."""
+    user = house.member()
+
+    def is_answered() -> bool:
+        try:
+            house.control.say(house.place.channel_id, user, command, wait_seconds=5)
+        except ControlError:
+            return False
+        return True
+
+    assert not all(is_answered() for _ in range(TOLD_PER_MINUTE + 5))
+    assert house.ask(user, "listener_stats")["said"], "a slash command is always answered"
 
 
 def test_commands_are_refused_in_direct_messages(house: House) -> None:
