@@ -295,9 +295,8 @@ class Search:
         if wanted.is_wish and (outside := self._results(vector, terms, reach, MAX_LIMIT, self._allowed(reach))):
             many = f"{len(outside)}{' or more' if len(outside) == MAX_LIMIT else ''}"
             return f"the filters leave out {many} {'passage' if len(outside) == 1 else 'passages'}"
-        missing = [term.text for term in terms if not self._lookup.ranked([term], reach, 1)]
-        if missing and len(missing) == len(terms):
-            return f"nothing is near enough in meaning, and no message has {_listed(missing)}"
+        if terms and not any(self._lookup.ranked([term], reach, 1) for term in terms):
+            return f"nothing is near enough in meaning, and no message has {_listed([term.text for term in terms])}"
         return "nothing is near enough in meaning"
 
 
