@@ -20,6 +20,7 @@ from ragd.sandbox.permissions import Permission
 from ragd.search_client import ask_searcher
 from ragd.store import Store
 from tests.processes import Place, Process, environment, furnish, running, until
+from tests.reaching import look
 
 VIEW, MANAGE_GUILD = int(Permission.VIEW_CHANNEL), int(Permission.MANAGE_GUILD)
 READ = VIEW | int(Permission.READ_MESSAGE_HISTORY)
@@ -205,6 +206,22 @@ def test_forget_me_wants_to_be_confirmed_and_leaves_nothing(house: House, proces
     said = house.ask(user, "privacy")["said"]
     assert "was complete" in said
     assert said.startswith("**You:** 1 message in 1 channel stored")
+
+
+def test_what_ragd_quoted_is_gone_with_what_was_said(house: House, processes: dict[str, Process]) -> None:
+    """Its own answers are messages too, and full of what others wrote."""
+    user, searcher = house.member(), processes["searcher"]
+    house.control.post(house.place.channel_id, user, "A jujube that I regret.")
+    until(lambda: indexed(searcher, "jujube"))
+    aloud = house.say(house.member(), "!search regret")
+    assert "jujube" in aloud["said"]
+    capture = processes["capture"]
+    own = "SELECT content, extra FROM message WHERE author_id = ? AND id = ?"
+    rows = until(lambda: look(capture, lambda s: s._all(own, house.place.bot_id, int(aloud["id"]))))
+    assert rows == [("", "{}")]
+    house.ask(user, "forget-me", confirm="yes")
+    kept = "SELECT id FROM message WHERE content LIKE '%jujube%' OR extra LIKE '%jujube%'"
+    until(lambda: not look(capture, lambda s: s._all(kept)))
 
 
 def test_a_channel_is_recorded_only_of_who_agreed(house: House, processes: dict[str, Process]) -> None:
