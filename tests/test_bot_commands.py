@@ -208,6 +208,14 @@ def test_forget_me_wants_to_be_confirmed_and_leaves_nothing(house: House, proces
     assert said.startswith("**You:** 1 message in 1 channel stored")
 
 
+def test_what_is_answered_aloud_tells_no_figure_of_anybody_and_no_hidden_name(house: House) -> None:
+    user = house.member(house.staff_role)
+    house.control.post(house.staff, user, "Among ourselves.")
+    assert house.say(user, "!forget-me yes")["said"].startswith("Every message of yours will be erased, receipt ")
+    said = house.say(house.manager(), f"!privacy-channel everybody {house.staff}")["said"]
+    assert said.startswith(f"<#{house.staff}> and its threads: ")
+
+
 def test_what_ragd_quoted_is_gone_with_what_was_said(house: House, processes: dict[str, Process]) -> None:
     """Its own answers are messages too, and full of what others wrote."""
     user, searcher = house.member(), processes["searcher"]
