@@ -150,6 +150,7 @@ class Search:
     def _filter(self, query: Query, asked: Wanted) -> Filter:
         since = [id_at(asked.since)] if asked.since is not None else []
         since += [query.since_id] if query.since_id is not None else []
+        reach = Filter(query.channel_ids)
         return Filter(
             channel_ids=query.channel_ids,
             author_id=self._author(query, asked),
@@ -157,8 +158,8 @@ class Search:
             before_id=id_at(asked.before) if asked.before is not None else None,
             in_channels=self._channels(query, asked),
             in_thread=asked.in_thread,
-            required=self._lookup.required(asked.phrases, asked.has),
-            excluded=tuple(filter(None, map(self._lookup.phrase, asked.excluded))),
+            required=self._lookup.required(asked.phrases, asked.has, reach),
+            excluded=tuple(filter(None, (self._lookup.phrase(text, reach) for text in asked.excluded))),
         )
 
     def _author(self, query: Query, asked: Wanted) -> int | None:
@@ -305,7 +306,7 @@ class Search:
         if wanted.is_wish and (outside := self._results(vector, terms, reach, MAX_LIMIT, self._allowed(reach))):
             many = f"{len(outside)}{' or more' if len(outside) == MAX_LIMIT else ''}"
             return f"the filters leave out {many} {'passage' if len(outside) == 1 else 'passages'}"
-        missing = [term.text for term in terms if not self._lookup.ranked([term], reach, 1)]
+        missing = [term.text for term in terms if not term.messages]
         if missing:
             return f"nothing is near enough in meaning, and no message has {_listed(missing)}"
         return "nothing is near enough in meaning"

@@ -51,6 +51,9 @@ FOLLOW_SECONDS = 0.5
 FILL_SECONDS = 2.0
 """Longest that a query waits for an index that is being read from SQLite. Then it is answered by words, and said so."""
 
+TURN_SECONDS = 10.0
+"""Longest that a query waits for others. Less than who asks waits: so they are told why, and nobody works in vain."""
+
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Room for an allow-list of 200,000 channels: every thread that was ever open is one."""
 
@@ -68,6 +71,7 @@ class Searcher:
         self._serving: Serving | None = None
         self._opened = contextlib.ExitStack()
         self._filled = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._stopping = False
         self._queries = 0
         self._query_seconds = 0.0
@@ -107,6 +111,22 @@ class Searcher:
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _in_turn(self, query: Callable[[], Result]) -> Result:
+        """One query at a time, so that the working loop, which beats, waits for one and not for all who ask.
+
+        Raises TransientError if there are too many.
+        """
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise TransientError("too many ask at once") from None
+        try:
+            self._require_serving()
+            return await self._in_thread(query)
+        finally:
+            self._turn.release()
 
     # In the index thread
 
@@ -202,7 +222,7 @@ class Searcher:
         try:
             asked = orjson.loads(await request.read())
             await self._wait_until_filled()
-            answer = await self._in_thread(lambda: self._find(asked))
+            answer = await self._in_turn(lambda: self._find(asked))
         except (RagdError, ValueError, TypeError) as error:
             return _refuse(error)
         took_seconds = time.perf_counter() - started
@@ -249,6 +269,9 @@ class Searcher:
         """Not for ever: words answer meanwhile, and what has been read. Raises TransientError."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._filled.wait(), FILL_SECONDS)
+        self._require_serving()
+
+    def _require_serving(self) -> None:
         if self._stopping:
             raise TransientError("the searcher is stopping")
 

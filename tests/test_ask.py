@@ -145,6 +145,23 @@ def test_a_flood_of_text_commands_is_not_answered_with_a_flood(house: House) -> 
         house.control.say(house.place.channel_id, user, "!ask xylograph quincunx", wait_seconds=0.5)
 
 
+@pytest.mark.parametrize("wrong", ["!ask", "!ask rain gauge channel: nowhere"])
+def test_what_is_not_understood_counts_as_asked(house: House, wrong: str) -> None:
+    user = house.member()
+    said = [house.say(user, wrong)["said"] for _ in range(5)]
+    assert [text.startswith("Not so fast: try again in ") for text in said] == [False] * 4 + [True]
+    with pytest.raises(ControlError, match="has not answered"):
+        house.control.say(house.place.channel_id, user, wrong, wait_seconds=0.5)
+
+
+def test_how_often_may_be_guessed_tells_no_hidden_channel_from_none(house: House) -> None:
+    def guess(name: str) -> list[str]:
+        user = house.member()
+        return [house.say(user, f"!ask rain gauge channel: {name}")["said"].partition(":")[0] for _ in range(5)]
+
+    assert guess("staff") == guess("stuff")
+
+
 def test_ask_is_no_passage(house: House, capture: Process) -> None:
     house.say(house.member(), "!ask the rain gauge of the quidnunc")
     rows = until(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ragd.answers import SearchRequest
-from ragd.bot.commands.errors import NO_SUCH_CHANNEL
+from ragd.bot.commands.errors import NO_SUCH_CHANNEL, TOLD_PER_MINUTE
 from ragd.errors import RagdError
 from ragd.sandbox.client import ControlError, SandboxThread
 from ragd.sandbox.entities import OverwriteTarget
@@ -20,6 +20,7 @@ from ragd.sandbox.permissions import Permission
 from ragd.search_client import ask_searcher
 from ragd.store import Store
 from tests.processes import Place, Process, environment, furnish, running, until
+from tests.reaching import look
 
 VIEW, MANAGE_GUILD = int(Permission.VIEW_CHANNEL), int(Permission.MANAGE_GUILD)
 READ = VIEW | int(Permission.READ_MESSAGE_HISTORY)
@@ -205,6 +206,30 @@ def test_forget_me_wants_to_be_confirmed_and_leaves_nothing(house: House, proces
     said = house.ask(user, "privacy")["said"]
     assert "was complete" in said
     assert said.startswith("**You:** 1 message in 1 channel stored")
+
+
+def test_what_is_answered_aloud_tells_no_figure_of_anybody_and_no_hidden_name(house: House) -> None:
+    user = house.member(house.staff_role)
+    house.control.post(house.staff, user, "Among ourselves.")
+    assert house.say(user, "!forget-me yes")["said"].startswith("Every message of yours will be erased, receipt ")
+    said = house.say(house.manager(), f"!privacy-channel everybody {house.staff}")["said"]
+    assert said.startswith(f"<#{house.staff}> and its threads: ")
+
+
+def test_what_ragd_quoted_is_gone_with_what_was_said(house: House, processes: dict[str, Process]) -> None:
+    """Its own answers are messages too, and full of what others wrote."""
+    user, searcher = house.member(), processes["searcher"]
+    house.control.post(house.place.channel_id, user, "A jujube that I regret.")
+    until(lambda: indexed(searcher, "jujube"))
+    aloud = house.say(house.member(), "!search regret")
+    assert "jujube" in aloud["said"]
+    capture = processes["capture"]
+    own = "SELECT content, extra FROM message WHERE author_id = ? AND id = ?"
+    rows = until(lambda: look(capture, lambda s: s._all(own, house.place.bot_id, int(aloud["id"]))))
+    assert rows == [("", "{}")]
+    house.ask(user, "forget-me", confirm="yes")
+    kept = "SELECT id FROM message WHERE content LIKE '%jujube%' OR extra LIKE '%jujube%'"
+    until(lambda: not look(capture, lambda s: s._all(kept)))
 
 
 def test_a_channel_is_recorded_only_of_who_agreed(house: House, processes: dict[str, Process]) -> None:
@@ -475,6 +500,22 @@ def test_a_cooldown_is_said(house: House) -> None:
     user = house.member()
     answers = [house.ask(user, "privacy")["said"] for _ in range(3)]
     assert answers[-1].startswith("Not so fast: try again in ")
+
+
+@pytest.mark.parametrize("command", ["!health", "!listener_stats"])
+def test_refusals_are_no_flood_either(house: House, command: str) -> None:
+    """Of a cooldown, and of what is for managers."""
+    user = house.member()
+
+    def is_answered() -> bool:
+        try:
+            house.control.say(house.place.channel_id, user, command, wait_seconds=5)
+        except ControlError:
+            return False
+        return True
+
+    assert not all(is_answered() for _ in range(TOLD_PER_MINUTE + 5))
+    assert house.ask(user, "listener_stats")["said"], "a slash command is always answered"
 
 
 def test_commands_are_refused_in_direct_messages(house: House) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -108,6 +109,27 @@ def test_the_longest_query_is_answered_in_no_time(world: World, bomb: str) -> No
     began = time.process_time()
     world.search.answer(Query(text, frozenset([CHANNEL])))
     assert seconds_since(began) < GENEROUS_SECONDS
+
+
+def test_a_name_of_nobody_is_not_looked_for_in_every_message(world: World) -> None:
+    """However many there are: SQLite's own plan tells, for time does only where there are millions."""
+    plans: list[str] = []
+
+    def note(cursor: Any, sql: str, bindings: Any) -> bool:
+        if "author_name" in sql and not sql.startswith("EXPLAIN"):
+            plans.extend(row[3] for row in cursor.connection.execute(f"EXPLAIN QUERY PLAN {sql}", bindings))
+        return True
+
+    connection = world.store._database.connection()
+    connection.exec_trace = note
+    try:
+        world.search.answer(Query("from:nobodyatall rain", frozenset([CHANNEL])))
+        world.store.surroundings.people("nobodyatall")
+    finally:
+        connection.exec_trace = None
+    reads = [step for step in plans if "message" in step]
+    assert len(reads) == 2
+    assert all("USING INDEX message_author_name" in step for step in reads), reads
 
 
 def test_a_longer_one_is_refused(world: World) -> None:

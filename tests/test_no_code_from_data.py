@@ -40,7 +40,8 @@ PUT_TOGETHER = {
     "store/erasure.py": {"rest", "of_channel"},
     "store/health.py": {"table"},  # of the schema, as SQLite names it
     "store/imports.py": {"marks"},
-    "store/lookup.py": {"table", "where", "within", "hits"},  # of_messages() and reach() in store/scope.py
+    # of_messages() and reach() in store/scope.py; constants
+    "store/lookup.py": {"table", "where", "within", "hits", "among", "_score(term, table)"},
     "store/promises.py": {"table", "', '.join(columns)", "', '.join('?' * len(columns))"},  # of _TABLES
     "store/refusals.py": {"count", "until", "below", "where"},  # columns of _COLUMNS
     "store/rewriting.py": {"pragma", "quoted"},  # the data directory, its quotes doubled: PRAGMA binds nothing

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from benchmarks.queries import NOWHERE
 from ragd.answers import Allowed, SearchAnswer, SearchRequest
-from ragd.errors import UnavailableError
+from ragd.errors import TransientError, UnavailableError
 from ragd.search_client import ask_searcher
+from ragd.searcher import Searcher
 from ragd.store import Store
 from ragd.store.events import ChannelsSeen, Deleted, GuildSeen, Posted
 from tests.processes import Process, environment, settings_of, until
@@ -51,3 +57,55 @@ def test_a_message_is_found_by_word_at_commit_over_the_socket(store: Store, tmp_
         searcher.process.terminate()
         searcher.process.wait(20)
         store.close()
+
+
+@pytest.fixture
+def beaten(store: Store, tmp_path: Path) -> Iterator[Process]:
+    """A searcher over messages that all have many of the same words."""
+    words = [
+        f"{first}{second}" for first in ("rain", "roof", "gauge", "pump", "reed", "safe") for second in "bcdfgkmpt"
+    ]
+    texts = [" ".join(words[number % 9 :]) for number in range(4_000)]
+    store.ingest().apply([Posted(message(at(number), text)) for number, text in enumerate(texts)])
+    store.close()
+    searcher = Process("searcher", environment(NOWHERE, tmp_path)).start()  # type: ignore[arg-type]
+    try:
+        yield searcher.running()
+    finally:
+        searcher.end()
+
+
+def test_many_who_ask_at_once_do_not_make_it_look_dead(beaten: Process) -> None:
+    """The watchdog replaces a searcher that does not beat: so a beat must not wait until all of them are answered."""
+    words = [
+        f"{first}{second}" for second in "bcdfgkmpt" for first in ("rain", "roof", "gauge", "pump", "reed", "safe")
+    ]
+    request = SearchRequest(" ".join(words), Allowed([CHANNEL]))
+    longest, newest = 0.0, time.monotonic()
+
+    def ask(_: int) -> int:
+        return len(ask_searcher(beaten.settings.search_socket, request, 60).results)
+
+    with ThreadPoolExecutor(60) as pool:
+        began, asked = time.monotonic(), [pool.submit(ask, number) for number in range(60)]
+        beat = beaten.beat()
+        while not all(one.done() for one in asked):
+            if (now := beaten.beat()) and beat and now.beat != beat.beat:
+                beat, newest = now, time.monotonic()
+            longest = max(longest, time.monotonic() - newest)
+            time.sleep(0.02)
+    assert longest < (time.monotonic() - began) / 3
+
+
+async def test_who_would_wait_too_long_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragd.searcher.TURN_SECONDS", 0.05)
+    searcher = Searcher(settings_of(environment(NOWHERE, tmp_path)))  # type: ignore[arg-type]
+    slow = threading.Event()
+    first = asyncio.create_task(searcher._in_turn(lambda: slow.wait(20)))
+    await asyncio.sleep(0)
+    with pytest.raises(TransientError, match="too many"):
+        await searcher._in_turn(lambda: 2)
+    slow.set()
+    assert await first
+    assert await searcher._in_turn(lambda: 3) == 3
+    searcher._thread.shutdown()

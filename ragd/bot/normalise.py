@@ -23,7 +23,11 @@ AnyChannel = MessageChannel | discord.ForumChannel
 
 
 def message_row(message: discord.Message, guild_id: int) -> MessageRow:
-    """A message as the store keeps it, the same by gateway and by REST. Webhooks count as bots."""
+    """A message as the store keeps it, the same by gateway and by REST. Webhooks count as bots.
+
+    Of our own there is no more than that it was written: it quotes others, whose words must go when they do.
+    """
+    own = message.guild is not None and message.author == message.guild.me
     reply = message.reference
     if reply and reply.type is not discord.MessageReferenceType.reply:
         reply = None
@@ -35,8 +39,8 @@ def message_row(message: discord.Message, guild_id: int) -> MessageRow:
         author_name=account_name(message.author),
         is_bot=message.author.bot or message.webhook_id is not None,
         type=message.type.value,
-        content=valid_text(message.content),
-        extra=message_extra(message),
+        content="" if own else valid_text(message.content),
+        extra="{}" if own else message_extra(message),
         reply_to_id=reply.message_id if reply else None,
         edited_at=unix_ms(message.edited_at),
         reactions=dump_reactions(reactions_of(message)),

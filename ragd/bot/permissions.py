@@ -13,14 +13,18 @@ Reads = Callable[[ParentChannel], bool]
 
 
 def as_member(member: discord.Member) -> Reads:
-    """What one member may view and read the history of."""
-    return lambda channel: _opens(channel, channel.permissions_for(member))
+    """What one member may view and read the history of.
+
+    A guest, who was let into one voice channel, has @everyone's permissions and sees no other; which one is not told.
+    """
+    return lambda channel: not member.flags.guest and _opens(channel, channel.permissions_for(member))
 
 
 def as_everybody(channel: ParentChannel) -> bool:
     """Whether every member of the server may: @everyone does, and no overwrite takes it from a role or a member.
 
-    Who is timed out counts as before: that ends, and until then shuts no more than the chats of voice channels.
+    Who is timed out counts as before: that ends, and until then shuts no more than the chats of voice channels. Guests
+    of a voice channel do not count: they see nothing else.
     """
     everyone = channel.guild.default_role
     return _opens(channel, channel.permissions_for(everyone)) and not any(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -14,6 +15,8 @@ from ragd.store.database import Queries
 from ragd.store.scope import Filter, Matches, of_messages, reach
 from ragd.store.words import TO_FILL
 from ragd.terms import SHORTEST_TRIGRAM, has_word, is_fragment, is_unspaced, mark, quoted
+from ragd.terms import fragments as fragments_of
+from ragd.text import searchable_text
 
 COMMON = 10_000
 """So many messages are ranked for a query at most, some 30 ms of work; a word in more of them says little."""
@@ -26,6 +29,10 @@ MOST_TERMS = 24
 
 _BEGINNINGS = 64
 """Trigrams looked at for a fragment of one or two characters: the most frequent ones that begin with it."""
+
+_COUNTED = 100_000
+"""Places of such trigrams, anybody's, that are counted for that, some 200 ms of work; of more, those in the NEWEST
+messages within reach."""
 
 _TOTAL_SECONDS = 60.0
 """Counting all messages takes a tenth of a second for a million."""
@@ -46,6 +53,8 @@ class Term:
     messages: int
     rarity: Mapping[str, float] = field(default_factory=dict)
     """By table, what to multiply a BM25 score by, which FTS5 computes from how rare the word is in all messages."""
+    is_beginning: bool = False
+    """Of several trigrams FTS5 weighs each by all messages, so those count the same, and `rarity` is what."""
 
 
 class Lookup(Queries):
@@ -57,18 +66,18 @@ class Lookup(Queries):
 
     # Expressions
 
-    def required(self, phrases: Sequence[str], has: Collection[str]) -> Matches:
+    def required(self, phrases: Sequence[str], has: Collection[str], readable: Filter) -> Matches:
         """Messages with every phrase, and with every kind of thing."""
-        parts = [self.phrase(phrase) for phrase in phrases]
+        parts = [self.phrase(phrase, readable) for phrase in phrases]
         words = [part.words for part in parts if part.words] + [f'marks : "{mark(kind)}"' for kind in sorted(has)]
         fragments = [part.fragments for part in parts if part.fragments]
         return Matches(" AND ".join(f"({part})" for part in words), " AND ".join(f"({part})" for part in fragments))
 
-    def phrase(self, text: str) -> Matches:
+    def phrase(self, text: str, readable: Filter) -> Matches:
         """Messages with these words side by side, or with this fragment."""
         unspaced = is_unspaced(text)
         words = f"text : {quoted(text)}" if has_word(text) and not unspaced else ""
-        parts = [self._fragment(piece) for piece in text.split() if unspaced or not words]
+        parts = [self._fragment(piece, readable) for piece in text.split() if unspaced or not words]
         return Matches(words, " AND ".join(f"({part})" for part in parts))
 
     def term(self, text: str, readable: Filter) -> Term:
@@ -77,28 +86,58 @@ class Lookup(Queries):
         Nobody is nobody whom the asker may read: of `readable` no more than its reach is looked at.
         """
         words = f"text : {quoted(text)}" if has_word(text) else ""
-        fragments = self._fragment(text) if is_fragment(text) else ""
+        fragments = self._fragment(text, readable) if is_fragment(text) else ""
         counts = {"message_word": self._count("message_word", words, readable)} if words else {}
         if not any(seen for _, seen in counts.values()) and not fragments and len(text) >= SHORTEST_TRIGRAM:
-            fragments = self._fragment(text)
+            fragments = self._fragment(text, readable)
         if fragments:
             counts["message_trigram"] = self._count("message_trigram", fragments, readable)
         messages = max((seen for _, seen in counts.values()), default=0)
         rarity = {table: self._rarity(table, *count) for table, count in counts.items() if messages <= COMMON}
-        return Term(text, Matches(words, fragments), messages, rarity)
+        is_beginning = bool(fragments) and len(text) < SHORTEST_TRIGRAM
+        if is_beginning and rarity:
+            rarity["message_trigram"] = _weight(self._rows("message_trigram"), counts["message_trigram"][1])
+        return Term(text, Matches(words, fragments), messages, rarity, is_beginning)
 
-    def _fragment(self, piece: str) -> str:
+    def _fragment(self, piece: str, readable: Filter) -> str:
         """An expression of trigrams. One or two characters begin trigrams, thanks to the padding behind each piece."""
         if len(piece) >= SHORTEST_TRIGRAM:
             return quoted(piece)
-        begin = piece.lower()
+        return " OR ".join(map(quoted, self._beginning(piece.lower(), readable))) or _NOTHING
+
+    def _beginning(self, begin: str, readable: Filter) -> list[str]:
+        """The most frequent trigrams that begin so, by what is within reach and nothing else."""
+        bounds = (begin, begin + "\U0010ffff")
+        among = "FROM message_trigram_terms WHERE term >= ? AND term < ?"
+        if readable.channel_ids is None:
+            rows = self._all(f"SELECT term {among} ORDER BY doc DESC, term LIMIT ?", *bounds, _BEGINNINGS)
+            return [row[0] for row in rows]
+        if int(self._one(f"SELECT coalesce(sum(cnt), 0) {among}", *bounds)[0]) > _COUNTED:
+            return self._beginning_of_newest(begin, readable)
+        # of this connection alone: no file has it
+        self._execute(
+            "CREATE VIRTUAL TABLE IF NOT EXISTS temp.trigram_place USING fts5vocab (main, message_trigram, 'instance')"
+        )
+        where, parameters = of_messages(readable.without_wishes())
         rows = self._all(
-            "SELECT term FROM message_trigram_terms WHERE term >= ? AND term < ? ORDER BY doc DESC LIMIT ?",
-            begin,
-            begin + "\U0010ffff",
+            "SELECT i.term FROM trigram_place i CROSS JOIN message m ON m.id = i.doc"
+            f" WHERE i.term >= ? AND i.term < ? AND {where} GROUP BY i.term ORDER BY count(*) DESC, i.term LIMIT ?",
+            *bounds,
+            *parameters,
             _BEGINNINGS,
         )
-        return " OR ".join(quoted(row[0]) for row in rows) or _NOTHING
+        return [row[0] for row in rows]
+
+    def _beginning_of_newest(self, begin: str, readable: Filter) -> list[str]:
+        where, parameters = of_messages(readable.without_wishes())
+        rows = self._all(
+            f"SELECT m.content, m.extra FROM message m WHERE {where} ORDER BY m.id DESC LIMIT ?", *parameters, NEWEST
+        )
+        texts = [fragments_of(searchable_text(*row)).lower() for row in rows]
+        size = SHORTEST_TRIGRAM
+        found = Counter(text[at : at + size] for text in texts for at in range(len(text) - size + 1))
+        known = [(-count, term) for term, count in found.items() if term.startswith(begin)]
+        return [term for _, term in sorted(known)[:_BEGINNINGS]]
 
     def _count(self, table: str, match: str, readable: Filter) -> tuple[int, int]:
         """In how many messages, of anybody and of those within reach; counts no further than it must.
@@ -153,13 +192,11 @@ class Lookup(Queries):
 
     def _best(self, table: str, terms: Sequence[Term], wanted: Filter, limit: int) -> list[tuple[int, float]]:
         """Term by term, each with the weight it has within reach. Marks do not count as words."""
-        matches = [(_expression(term, table), term.rarity.get(table, 1.0)) for term in terms]
-        matches = [(match, rarity) for match, rarity in matches if match]
-        if not matches:
+        terms = [term for term in terms if _expression(term, table)]
+        if not terms:
             return []
         hits = " UNION ALL ".join(
-            [f"SELECT rowid AS id, -bm25({table}, 1.0, 0.0) * ? AS score FROM {table} WHERE {table} MATCH ?"]
-            * len(matches)
+            f"SELECT rowid AS id, {_score(term, table)} AS score FROM {table} WHERE {table} MATCH ?" for term in terms
         )
         where, parameters = of_messages(wanted)
         # CROSS JOIN: from the index of words to messages, never the other way round. Rounded, so that what is equal
@@ -168,7 +205,7 @@ class Lookup(Queries):
             f"WITH h AS MATERIALIZED ({hits})"
             " SELECT m.id, round(sum(h.score), 9) AS score FROM h CROSS JOIN message m ON m.id = h.id"
             f" WHERE {where} GROUP BY m.id ORDER BY score DESC, m.id DESC LIMIT ?",
-            *(value for match, rarity in matches for value in (rarity, match)),
+            *(value for term in terms for value in (term.rarity.get(table, 1.0), _expression(term, table))),
             *parameters,
             limit,
         )
@@ -259,6 +296,11 @@ def _any_of(terms: Sequence[Term], table: str, joint: str = " OR ") -> str:
 
 def _expression(term: Term, table: str) -> str:
     return term.match.words if table == "message_word" else term.match.fragments
+
+
+def _score(term: Term, table: str) -> str:
+    """SQL, with a place for the term's rarity."""
+    return "?" if term.is_beginning and table == "message_trigram" else f"-bm25({table}, 1.0, 0.0) * ?"
 
 
 def _weight(rows: int, messages: int) -> float:

@@ -289,6 +289,11 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE INDEX chunk_last ON chunk (last_id, id)",
         ),
     ),
+    Migration(
+        8,
+        "who bears a name, without reading every message",
+        ("CREATE INDEX message_author_name ON message (lower(author_name), id) WHERE NOT deleted",),
+    ),
 )
 
 

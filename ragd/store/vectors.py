@@ -244,7 +244,9 @@ class VectorStore(Queries):
         """
         within, parameters = reach(Filter(readable))
         rows = self._all(
-            "SELECT author_id FROM message WHERE lower(author_name) = lower(?) AND NOT deleted"
+            # INDEXED BY: SQLite may prefer to read all messages of the channels, newest first, for a name of nobody
+            "SELECT author_id FROM message INDEXED BY message_author_name"
+            " WHERE lower(author_name) = lower(?) AND NOT deleted"
             f" AND channel_id IN ({within}) ORDER BY id DESC LIMIT 1",
             name,
             *parameters,

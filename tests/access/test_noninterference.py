@@ -76,6 +76,22 @@ def test_a_message_ranks_by_how_rare_its_words_are_where_the_asker_may_read(else
         assert hits[0][1] == hits[1][1]
 
 
+@pytest.mark.parametrize("question", ["秘", '"秘"', "一 -秘"])
+@pytest.mark.parametrize("counted", [100_000, 50])
+def test_one_character_is_looked_for_in_what_it_begins_where_the_asker_may_read(
+    question: str, counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many, the most frequent: a message whose word is among them, or is not, by what is said elsewhere, would tell.
+
+    `counted` is how many places are counted; of more, the newest messages are looked at.
+    """
+    monkeypatch.setattr("ragd.store.lookup._COUNTED", counted)
+    open_ = ["秘密 一", "一 丁", " ".join(f"秘{chr(0x4E00 + number)}" for number in range(80))]
+    query = Query(question, frozenset({CHANNEL}))
+    with words_alone(open_, [("秘密", "ann")]) as first, words_alone(open_, [("秘宝", "ann")]) as second:
+        assert first.answer(query) == second.answer(query)
+
+
 def test_with_meaning_too(tmp_path: Path, embedder: Embedder) -> None:
     worlds = []
     for number, secret in enumerate(("the kumquat is in the safe", "the pomelo is on the roof")):

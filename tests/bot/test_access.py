@@ -9,7 +9,7 @@ from typing import Any
 import discord
 import pytest
 
-from ragd.bot.commands.access import private_threads, readable, within
+from ragd.bot.commands.access import as_readers_of, private_threads, readable, within
 from ragd.bot.permissions import as_everybody, as_member
 from ragd.sandbox.entities import Channel, ChannelType, Guild, Overwrite, OverwriteTarget
 from ragd.sandbox.permissions import ALL, Permission, can_read_history
@@ -139,6 +139,22 @@ def test_a_voice_chat_is_for_who_may_connect() -> None:
     assert reach_of(world, guild, member) == reach_of(world, guild, None) == {voice}
     world.set_overwrite(voice, guild.id, OverwriteTarget.ROLE, deny=CONNECT)
     assert reach_of(world, guild, member) == reach_of(world, guild, None) == set()
+
+
+def test_a_guest_of_a_voice_channel_has_only_the_looks_of_a_member() -> None:
+    world, guild, member = small_guild()
+    general = world.create_channel(guild.id, "general").id
+    voice = world.create_channel(guild.id, "voice", ChannelType.VOICE).id
+    theirs = as_discord_py_sees_it(world, guild)
+    bob, chat = theirs.get_member(member), theirs.get_channel(voice)
+    assert bob is not None
+    assert set(readable(theirs, as_member(bob), {}, age_restricted=False)) == {general, voice}
+    bob._flags = discord.MemberFlags(guest=True).value
+    assert readable(theirs, as_member(bob), {}, age_restricted=False) == {}
+    assert set(readable(theirs, as_readers_of(chat), {}, age_restricted=False)) == {voice}
+    world.set_overwrite(voice, member, OverwriteTarget.MEMBER, deny=HISTORY)
+    theirs = as_discord_py_sees_it(world, guild)
+    assert readable(theirs, as_readers_of(theirs.get_channel(voice)), {}, age_restricted=False) == {}
 
 
 def test_age_restricted_channels_and_their_threads_count_only_where_the_asker_is_known_to_be_of_age() -> None:

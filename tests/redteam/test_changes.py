@@ -82,6 +82,20 @@ def test_a_change_counts_from_the_next_question_on(stage: Stage, name: str) -> N
         stage.control.set_member_roles(stage.guild, stage.place.bot_id, [stage.bot_role])
 
 
+def test_nobody_is_answered_by_the_permissions_of_before_an_outage(stage: Stage) -> None:
+    """While a server is out, Discord does not say what changes in it."""
+    room = Room(stage)
+    assert room.finds()
+    try:
+        stage.control.set_guild_unavailable(stage.guild, True)
+        stage.control.delete_overwrite(room.channel, room.role)
+        assert not room.finds()
+    finally:
+        stage.control.set_guild_unavailable(stage.guild, False)
+    until(lambda: "roof" in stage.slash(stage.outsider(), "rain gauge on the roof"))
+    assert not room.finds()
+
+
 @contextmanager
 def frozen(stage: Stage, name: str) -> Iterator[None]:
     """A process that does nothing meanwhile."""

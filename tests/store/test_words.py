@@ -42,7 +42,7 @@ def found(store: Store, *words: str, wanted: Filter | None = None) -> list[int]:
 
 
 def required(store: Store, *phrases: str, has: tuple[str, ...] = ()) -> list[int]:
-    wanted = Filter(required=store.lookup.required(phrases, has))
+    wanted = Filter(required=store.lookup.required(phrases, has, Filter()))
     return [hit[0] for hit in store.lookup.newest(wanted, 50)]
 
 
@@ -126,7 +126,7 @@ def test_filters(store: Store) -> None:
     assert found(store, "pump", wanted=Filter(since_id=two)) == [three, two]
     assert found(store, "pump", wanted=Filter(before_id=two)) == [one]
     assert found(store, "pump", wanted=Filter(author_id=8)) == []
-    excluded = (store.lookup.phrase("pump two"),)
+    excluded = (store.lookup.phrase("pump two", Filter()),)
     assert found(store, "pump", wanted=Filter(excluded=excluded)) == [three, one]
 
 
@@ -159,7 +159,8 @@ def test_nothing_that_is_typed_breaks_the_query(store: Store, pieces: list[str])
     words = [word for piece in pieces for word in piece.split()]
     lookup = store.lookup
     lookup.ranked([lookup.term(word, Filter()) for word in words], Filter(), 5)
-    whole = Filter(required=lookup.required(pieces, ["link"]), excluded=tuple(filter(None, map(lookup.phrase, pieces))))
+    excluded = tuple(filter(None, (lookup.phrase(piece, Filter()) for piece in pieces)))
+    whole = Filter(required=lookup.required(pieces, ["link"], Filter()), excluded=excluded)
     lookup.newest(whole, 5)
 
 

@@ -31,8 +31,11 @@ def as_readers_of(place: object) -> Reads:
 
     That is what every member may, and the channel itself: whoever comes to see it finds its own messages beside the
     answer. Another channel that today the same members see does not count, for its overwrites may change apart.
+    In the chat of a voice channel guests may read along, who see no other.
     """
     home = place.parent if isinstance(place, discord.Thread) else place
+    if isinstance(home, discord.VoiceChannel):
+        return lambda channel: channel == home and viewers_read_history(channel)
     if not isinstance(home, ParentChannel) or not viewers_read_history(home):
         return as_everybody
     return lambda channel: channel == home or as_everybody(channel)

@@ -34,6 +34,10 @@ class AskCommands(commands.Cog):
         self._host = host
         self._limits = Limits(host.settings.ask_per_minute, host.settings.ask_guild_per_minute)
 
+    async def cog_check(self, context: Asked) -> bool:  # type: ignore[override]
+        require_turn(context, self._limits)
+        return True
+
     @commands.hybrid_command(  # type: ignore[arg-type]
         name="ask",
         description="Ask what was said in the channels you can read, and where",
@@ -41,7 +45,6 @@ class AskCommands(commands.Cog):
     )
     @commands.guild_only()
     async def ask(self, context: Asked, *, options: AskOptions) -> None:
-        require_turn(context, self._limits)
         await begin(context)
         since = parse_since(options.since, datetime.now(UTC)) if options.since else None
         reach = await reach_of(self._host, context)

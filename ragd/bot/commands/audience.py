@@ -13,6 +13,7 @@ from ragd.bot.commands.errors import NO_SUCH_CHANNEL, BadValue
 from ragd.bot.commands.host import Host
 from ragd.bot.commands.replies import Asked, is_private
 from ragd.bot.permissions import ParentChannel, as_member
+from ragd.errors import UnavailableError
 
 
 async def reach_of(host: Host, context: Asked) -> dict[int, int]:
@@ -20,11 +21,13 @@ async def reach_of(host: Host, context: Asked) -> dict[int, int]:
 
     A slash command is answered to the asker alone, out of all that the asker may read. The answer to a text command is
     read by whoever looks into the channel, today or next year: so it is made only of what all of those may read, and
-    the asker too.
+    the asker too. Raises UnavailableError while Discord does not tell of the guild.
     """
     guild, asker, place = context.guild, context.author, context.channel
     if guild is None or not isinstance(asker, discord.Member):
         raise commands.NoPrivateMessage
+    if guild.unavailable:
+        raise UnavailableError(f"server {guild.id} is out, and its permissions may have changed")
     threads = await host.in_store(lambda store: store.public_threads(guild.id))
     restricted = _is_age_restricted(place)
     reach = readable(guild, as_member(asker), threads, age_restricted=restricted)

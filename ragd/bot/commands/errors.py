@@ -20,6 +20,9 @@ _log = logging.getLogger(__name__)
 UNEXPECTED = "That did not work. ragd's log says why."
 UNAVAILABLE = "The part of ragd that knows this does not answer right now. Try again in a minute; `health` says more."
 
+TOLD_PER_MINUTE, TOLD_GUILD_PER_MINUTE = 6, 60
+"""Text commands whose failure a person, and all of a server, are told of: of more they are told nothing."""
+
 _WRAPPERS = (commands.CommandInvokeError, commands.HybridCommandError, app_commands.CommandInvokeError)
 
 
@@ -32,6 +35,7 @@ class ErrorHandler(commands.Cog):
 
     def __init__(self, bot: commands.Bot) -> None:
         self._bot = bot
+        self._told = Limits(TOLD_PER_MINUTE, TOLD_GUILD_PER_MINUTE)
 
     async def cog_load(self) -> None:
         self._bot.tree.error(self.on_tree_error)
@@ -44,10 +48,17 @@ class ErrorHandler(commands.Cog):
             return
         if text == UNEXPECTED:
             _log_error(context.command.qualified_name if context.command else "?", cause)
+        if not self._may_tell(context):
+            return
         try:
             await answer(context, text)
         except (discord.HTTPException, aiohttp.ClientError) as failure:
             _log.warning("the asker cannot be told what went wrong: %s", failure)
+
+    def _may_tell(self, context: Asked) -> bool:
+        """A slash command must be answered; a flood of text commands must not be by a flood."""
+        guild_id = context.guild.id if context.guild else 0
+        return is_private(context) or self._told.take(context.author.id, guild_id, time.monotonic()) is None
 
     async def on_tree_error(
         self, interaction: discord.Interaction[commands.Bot], error: app_commands.AppCommandError
@@ -123,9 +134,12 @@ class NotYourTurn(commands.CheckFailure):
 def require_turn(context: Asked, limits: Limits) -> None:
     """Count a question. Raises NotYourTurn, which says so to each slash command, for those must be answered, and to the
     first of several text commands: else who floods a channel with questions would have us flood it too.
+
+    To be asked before options are read: what that costs, and whether it fails, is nobody's to try without end.
     """
-    guild_id = context.guild.id if context.guild else 0
-    refusal = limits.take(context.author.id, guild_id, time.monotonic())
+    if context.guild is None:
+        raise commands.NoPrivateMessage
+    refusal = limits.take(context.author.id, context.guild.id, time.monotonic())
     if refusal is None:
         return
     if not (refusal.first or is_private(context)):

@@ -26,7 +26,6 @@ from ragd.bot.commands.privacy_report import (
     render_standing,
 )
 from ragd.bot.commands.replies import Asked, answer, begin, is_private, require_manager
-from ragd.bot.commands.wording import inert_line
 from ragd.store import Store
 
 Change = Literal["opt-out", "opt-out-and-erase", "opt-in", "agree-here", "withdraw-here"]
@@ -74,7 +73,7 @@ class PrivacyCommands(commands.Cog):
         place = channel or _home(context)
         opt_in = mode == "opt-in"
         await self._host.in_store(lambda store: store.people.set_opt_in(place.id, opt_in))
-        await answer(context, render_mode(inert_line(f"#{place.name}"), opt_in))
+        await answer(context, render_mode(place.mention, opt_in))  # a name is shown to whoever may see the channel
 
     async def _standing(self, context: Asked) -> Standing:
         place = _home(context)
@@ -92,7 +91,7 @@ class PrivacyCommands(commands.Cog):
         user_id, now_id = context.author.id, _now_id(context)
         kept = (await self._standing(context)).kept
         erasure_id = await self._host.in_store(lambda store: store.erasures.forget_user(user_id, now_id, "member"))
-        return render_forgetting(erasure_id, kept)
+        return render_forgetting(erasure_id, kept if is_private(context) else None)
 
     async def _agree(self, context: Asked, *, agrees: bool) -> str:
         place, user_id, now_id = _home(context), context.author.id, _now_id(context)

@@ -115,9 +115,11 @@ def _erasure(erasure: Erasure) -> str:
     return f"Your erasure, receipt {erasure.id}, was complete {moment(erasure.finished_at)}: {what}."
 
 
-def render_forgetting(erasure_id: int, kept: Kept) -> str:
+def render_forgetting(erasure_id: int, kept: Kept | None) -> str:
+    """Without a figure where others read along: it counts what was said elsewhere too."""
+    what = plural(kept.messages, "message") if kept else "Every message"
     return (
-        f"{plural(kept.messages, 'message')} of yours will be erased, receipt {erasure_id}. Nobody finds them within"
+        f"{what} of yours will be erased, receipt {erasure_id}. Nobody finds them within"
         " moments; the files follow within minutes. `/privacy` shows when it is complete. Backups that whoever runs"
         " this bot has made expire by themselves."
     )

@@ -63,6 +63,10 @@ class SearchCommands(commands.Cog):
         self._host = host
         self._limits = Limits(host.settings.search_per_minute, host.settings.search_guild_per_minute)
 
+    async def cog_check(self, context: Asked) -> bool:  # type: ignore[override]
+        require_turn(context, self._limits)
+        return True
+
     @commands.hybrid_command(  # type: ignore[arg-type]
         name="search",
         description="Search what was said in the channels you can read",
@@ -70,7 +74,6 @@ class SearchCommands(commands.Cog):
     )
     @commands.guild_only()
     async def search(self, context: Asked, *, options: SearchOptions) -> None:
-        require_turn(context, self._limits)
         await begin(context)
         since = parse_since(options.since, datetime.now(UTC)) if options.since else None
         author = cast(discord.User | None, options.author)
