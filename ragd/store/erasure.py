@@ -19,7 +19,6 @@ from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.chunks import ChunkStore
 from ragd.store.coverage import THREAD_TYPES
 from ragd.store.database import Queries
-from ragd.store.judgement import Judgement
 from ragd.store.withholding import ERASED
 from ragd.store.words import WordIndex
 
@@ -184,8 +183,6 @@ class ErasureStore(Queries):
                 counts = 0, *self._chunks.drop_channel(erasure.subject, SLICE)
             elif erasure.kind == "user":
                 counts = self._erase(self._of_user(erasure.subject, erasure.until_id))
-                if not any(counts) and self._erase_answers(erasure.until_id):
-                    return True
             else:
                 counts = self._erase_older()
             if any(counts):
@@ -224,11 +221,6 @@ class ErasureStore(Queries):
                 SLICE,
             )
         ]
-
-    def _erase_answers(self, until_id: int) -> bool:
-        """A slice of what ragd itself said up to that id, for answers quote; False if nothing is left."""
-        own_id = Judgement(self._database).own_user_id()
-        return bool(own_id and self._erase(self._of_user(own_id, until_id))[0])
 
     def _erase_older(self) -> tuple[int, int, int]:
         cutoffs = self._all("SELECT channel_id, before_id, erased_to FROM cutoff WHERE erased_to < before_id LIMIT 1")

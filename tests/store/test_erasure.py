@@ -12,7 +12,7 @@ from ragd.store import Store
 from ragd.store.chunks import Cell, NewChunk, hash_text
 from ragd.store.embeddings import NEWEST, ModelDetails
 from ragd.store.erasure import SLICE, Erasure
-from ragd.store.events import ChannelGone, ChannelsSeen, Deleted, Edited, Event, GuildSeen, LoggedIn, PageRead, Posted
+from ragd.store.events import ChannelGone, ChannelsSeen, Deleted, Edited, Event, GuildSeen, PageRead, Posted
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
 
 ANN, BOB = 5, 6
@@ -212,19 +212,6 @@ def test_what_was_stored_before_somebody_objected_is_theirs_to_edit_when_they_op
     store.people.opt_in(ANN, at(5))
     store.ingest().apply([Edited(message(at(1), "better", author_id=ANN, edited_at=1)), page((1, ANN), (2, ANN))])
     assert row(store, 1)[:2] == (0, "better")
-    assert row(store, 2) == GONE
-
-
-def test_answers_of_ragd_that_may_quote_go_too(store: Store) -> None:
-    own = 77
-    answer = message(at(2), "ann said: secret 1", author_id=own, author_name="ragd", is_bot=True)
-    later = message(at(9), "nothing found", author_id=own, author_name="ragd", is_bot=True)
-    post(store, (1, ANN))
-    store.ingest().apply([LoggedIn(own), Posted(answer), Posted(later)])
-    assert forget(store, ANN, until=at(5)).messages == 1, "theirs"
-    assert row(store, 2) == GONE
-    assert row(store, 9)[1] == "nothing found"
-    store.ingest().apply([PageRead(GUILD, CHANNEL, 1, at(20), [answer, later])])
     assert row(store, 2) == GONE
 
 
