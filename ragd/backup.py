@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -33,6 +34,9 @@ SPARE_BYTES = 16 * 2**20
 
 _DATABASE, _MANIFEST, _PARTIAL = ".sqlite3", ".json", ".partial"
 _READ_BYTES = 2**20
+
+_OWN_NAME = re.compile(r"ragd-\d{8}T\d{6}\.\d{6}Z\.sqlite3", re.ASCII)
+"""What `_make` calls a backup. What somebody else put there under another name is not ours to remove."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,7 @@ def _clear_partial(directory: Path) -> None:
     for path in directory.glob(f"ragd-*{_PARTIAL}*"):
         path.unlink(missing_ok=True)
     for path in directory.glob(f"ragd-*{_DATABASE}"):
-        if not path.with_suffix(_MANIFEST).exists():
+        if _OWN_NAME.fullmatch(path.name) and not path.with_suffix(_MANIFEST).exists():
             path.unlink(missing_ok=True)
 
 

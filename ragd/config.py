@@ -16,7 +16,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from ragd.errors import ConfigError, NoPermissionError
-from ragd.settings import MASK, Settings, variable
+from ragd.settings import MASK, Settings, shown, variable
 from ragd.settings_files import settings_files, settings_in_files
 from ragd.settings_types import STRATEGY_NAMES, scheme_of, split_urls
 
@@ -76,8 +76,8 @@ def _first_problem(error: ValidationError) -> str:
     if not detail["loc"]:
         return rule
     name = str(detail["loc"][0])
-    shown = "***" if name in _secret_variables() else repr(str(detail["input"]))
-    return f"{name}={shown}: {rule[:1].lower()}{rule[1:]}"
+    value = "***" if name in _secret_variables() else repr(shown(name, str(detail["input"])))
+    return f"{name}={value}: {rule[:1].lower()}{rule[1:]}"
 
 
 def _secret_variables() -> set[str]:

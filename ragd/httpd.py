@@ -7,6 +7,7 @@ import logging
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -21,7 +22,14 @@ REQUEST_SECONDS = 5.0
 """How long a client may take over its request and its answer."""
 
 MAX_REQUESTS = 16
-"""Answered at a time; further connections are closed unanswered."""
+"""Answered at a time. Who comes when there are so many takes the place of the one that has been at it the longest: an
+answer takes milliseconds, and who does not ask for one must not keep others from it."""
+
+SAFE_SECONDS = 0.25
+"""But not before it has had so long."""
+
+ROOM_SECONDS = 0.5
+"""How long its end takes at most; if there is no room even then, who came is closed unanswered."""
 
 POLL_SECONDS = 0.5
 """How long closing may take."""
@@ -67,29 +75,51 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
 
     def __init__(self, host: str, port: int, answer: Answer) -> None:
         self.answer = answer
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._room = threading.BoundedSemaphore(MAX_REQUESTS)
+        self._open: dict[socket.socket, float] = {}
+        """Connections with a thread, the oldest first, and when they began."""
         super().__init__((host, port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._room.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        if not self._has_room():
             self.shutdown_request(request)
+            return
+        self._open[request] = time.monotonic()
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread to be had
+            self._forget(request)
+            raise
+
+    def _has_room(self) -> bool:
+        """Waits for a place if there is none, and makes one then; the others wait in the kernel's queue meanwhile."""
+        if self._room.acquire(blocking=False):
+            return True
+        for oldest, begun in [*self._open.items()][:1]:
+            if self._room.acquire(timeout=max(0.0, begun + SAFE_SECONDS - time.monotonic())):
+                return True
+            _hang_up(oldest)
+        return self._room.acquire(timeout=ROOM_SECONDS)
+
+    def _forget(self, request: socket.socket) -> None:
+        del self._open[request]
+        self._room.release()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         # the socket's own timeout begins anew with each byte
         deadline = threading.Timer(REQUEST_SECONDS, _hang_up, (request,))
         deadline.daemon = True
-        deadline.start()
         try:
+            deadline.start()
             super().process_request_thread(request, client_address)
         finally:
             deadline.cancel()
-            self._room.release()
+            self._forget(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         _log.debug("a request was not answered", exc_info=True)

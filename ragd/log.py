@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 MASK = "********"
 
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e0fff]"
+)
+"""Control characters, zero-width and bidirectional ones, halves of characters, tags."""
+
 
 class TextFormatter(logging.Formatter):
     """The message and, if there is one, the traceback; secrets masked wherever they come from."""
@@ -25,18 +31,19 @@ class TextFormatter(logging.Formatter):
     def __init__(self, process: str, secrets: Iterable[str] = ()) -> None:
         super().__init__()
         self._process = process
-        self._secrets = tuple(secrets)
+        self._secrets = sorted(secrets, key=len, reverse=True)  # one may begin with another
 
     def format(self, record: logging.LogRecord) -> str:
         parts = [record.getMessage()]
         if record.exc_info:
             parts.append(self.formatException(record.exc_info))
-        return self.masked("\n".join(parts))
+        return self.harmless("\n".join(parts))
 
-    def masked(self, text: str) -> str:
+    def harmless(self, text: str) -> str:
+        """Without secrets, and without what moves a terminal: an error may quote a stranger. Line ends stay."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
-        return text
+        return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class PlainFormatter(TextFormatter):
@@ -44,7 +51,9 @@ class PlainFormatter(TextFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
-        return f"{when}Z {self._process:<8} {record.levelname:<7} {super().format(record)}"
+        # further lines further in: what begins like one of ours is one of ours
+        text = super().format(record).replace("\n", "\n    ")
+        return f"{when}Z {self._process:<8} {record.levelname:<7} {text}"
 
 
 class PrefixFormatter(TextFormatter):
@@ -64,10 +73,10 @@ class JsonFormatter(TextFormatter):
             "level": record.levelname.lower(),
             "process": self._process,
             "logger": record.name,
-            "message": self.masked(record.getMessage()),
+            "message": self.harmless(record.getMessage()),
         }
         if record.exc_info:
-            fields["error"] = self.masked(self.formatException(record.exc_info))
+            fields["error"] = self.harmless(self.formatException(record.exc_info))
         return orjson.dumps(fields).decode()
 
 
@@ -111,7 +120,7 @@ def make_handler(process: str, wanted: str, secrets: Iterable[str] = ()) -> logg
 def complain(program: str, line: str, *, process: str | None = None) -> None:
     """Say in one line why a program ends whose log may not be set up: `PROGRAM: LINE`, or an error in the journal."""
     if not is_journal(2):
-        print(f"{program}: {line}", file=sys.stderr, flush=True)
+        print(f"{program}: {TextFormatter(program).harmless(line)}", file=sys.stderr, flush=True)
         return
     record = logging.LogRecord(program, logging.ERROR, __file__, 0, line, None, None)
     JournalHandler(process or program).handle(record)

@@ -27,6 +27,7 @@ from ragd.settings_types import (
     Port,
     ShardIds,
     Strategies,
+    without_credentials,
 )
 
 MASK = "********"
@@ -447,7 +448,10 @@ class Settings(BaseSettings):
             except PermissionError:
                 continue
             except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(f"{name}_FILE={path}: cannot be read: {error}") from None
+                # without a slash it may be the token itself, put under the wrong name
+                file = path if "/" in str(path) or len(str(path)) < SHORTEST_SECRET else MASK
+                problem = error.strerror if isinstance(error, OSError) else "it is no text"
+                raise ValueError(f"{name}_FILE={file}: cannot be read: {problem}") from None
         return {**values, **read}
 
     @model_validator(mode="after")
@@ -556,7 +560,7 @@ class Settings(BaseSettings):
 
     def masked(self) -> dict[str, str]:
         """Variable name to value in force, secrets as asterisks; in the order of declaration."""
-        return {variable(name): _shown(getattr(self, name)) for name in type(self).model_fields}
+        return {(name := variable(field)): shown(name, getattr(self, field)) for field in type(self).model_fields}
 
 
 def variable(field_name: str) -> str:
@@ -565,9 +569,12 @@ def variable(field_name: str) -> str:
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias)
 
 
-def _shown(value: object) -> str:
+def shown(name: str, value: object) -> str:
+    """A variable's value as anybody may see it."""
     if isinstance(value, SecretStr):
         return MASK
+    if isinstance(value, str) and name.endswith("_URL"):
+        return without_credentials(value)
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return "" if value is None else str(value)

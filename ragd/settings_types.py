@@ -131,6 +131,11 @@ def _base_url(value: str | None) -> str | None:
     return value.rstrip("/") if value else value
 
 
+def without_credentials(url: str) -> str:
+    """What may be shown of a URL that is no secret, and may hold one all the same: as a name, password or argument."""
+    return re.sub(r"^(\w+://)?.*@|(?<=[?#]).+", lambda found: f"{found[1] or ''}***", url, flags=re.DOTALL)
+
+
 def split_urls(urls: SecretStr | None) -> list[str]:
     """The entries of ALERT_URLS. A comma within a URL stays in it: only what begins a URL begins an entry."""
     text = urls.get_secret_value().strip(" ,\t\r\n") if urls else ""

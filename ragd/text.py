@@ -128,7 +128,8 @@ def mentioned_ids(extra: str) -> tuple[int, ...]:
     return tuple(user["id"] for user in read_extra(extra).get("mentions", ()))
 
 
-_BLANKS = re.compile(r"[ \t]+\n")
+_BLANKS = re.compile(r"(?<![ \t])[ \t]+\n")
+"""Looked for only where a run of blanks begins: from each blank in it anew, a long one would take hours."""
 
 
 def _tidy(text: str) -> str:

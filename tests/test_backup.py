@@ -106,6 +106,16 @@ def test_the_newest_are_kept(database: Path, directory: Path) -> None:
     assert len(names(directory)) == 4
 
 
+def test_what_somebody_else_put_there_stays(database: Path, directory: Path) -> None:
+    first = make_backup(database, directory, keep=1)
+    copy = directory / "ragd-before-the-upgrade.sqlite3"
+    shutil.copyfile(first.path, copy)
+    first.path.with_suffix(".json").unlink()
+    make_backup(database, directory, keep=1)
+    assert copy.exists()
+    assert not first.path.exists(), "one of ours that is none any more went"
+
+
 def test_no_database_is_said(tmp_path: Path, directory: Path) -> None:
     with pytest.raises(UnavailableError, match="no database"):
         make_backup(tmp_path / "ragd.sqlite3", directory, keep=1)

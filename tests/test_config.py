@@ -134,6 +134,13 @@ def test_a_token_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_pat
         load_settings()
 
 
+@pytest.mark.parametrize("name", ["DISCORD_BOT_TOKEN_FILE", "RAGD_HTTP_TOKEN_FILE", "RAGD_LLM_API_KEY_FILE"])
+def test_a_token_in_the_place_of_its_file_is_not_shown(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{name}=\*+: cannot be read: No such file") as refused:
+        load_settings(**{name: "sesame-0123456789"})
+    assert "sesame" not in refused.value.one_line()
+
+
 def test_the_token_as_a_credential(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert load_settings().is_demo
@@ -297,6 +304,12 @@ def test_a_wrong_language_model_is_named(given: dict[str, str], rule: str) -> No
         load_settings(**given)
     assert rule in str(caught.value)
     assert "\n" not in caught.value.one_line()
+    assert "sesame" not in caught.value.one_line(), "what may not be in the URL is a secret all the same"
+
+
+def test_a_password_in_the_url_of_an_api_is_not_shown() -> None:
+    settings = load_settings(RAGD_DISCORD_API_URL="https://ann:sesame@proxy.example/api/v10")
+    assert settings.masked()["RAGD_DISCORD_API_URL"] == "https://***proxy.example/api/v10"
 
 
 SECRETS_IN_FILES = {

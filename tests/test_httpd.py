@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -69,12 +70,36 @@ def test_slow_and_many_clients_keep_nobody_waiting(server: Httpd) -> None:
     idlers = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(module.MAX_REQUESTS - 1)]
     assert ask(server, "GET", "/here").status == 200
     idlers += [socket.create_connection(("127.0.0.1", server.port)) for _ in range(5)]
-    # those beyond the limit are closed at once, the others when their time is up
-    wait_until(lambda: _closed(idlers[-1]), 10, "closed")
+    # the first are closed at once, for those who came when there was no room, the others when their time is up
+    wait_until(lambda: all(map(_closed, idlers[:4])), 2, "closed")
+    assert not _closed(idlers[-1])
     wait_until(lambda: all(map(_closed, idlers)), module.REQUEST_SECONDS + 10, "all closed")
     assert ask(server, "GET", "/here").status == 200
     for idler in idlers:
         idler.close()
+
+
+def test_who_asks_is_answered_however_many_say_nothing(server: Httpd) -> None:
+    stop = threading.Event()
+
+    def idle() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 10) as idler:
+                idler.sendall(b"GET /he")
+                while idler.recv(1):
+                    pass
+
+    idlers = [threading.Thread(target=idle) for _ in range(2 * module.MAX_REQUESTS)]
+    for idler in idlers:
+        idler.start()
+    try:
+        answers = [ask(server, "GET", "/here").status for _ in range(5)]
+    finally:
+        stop.set()
+        server.close()
+        for idler in idlers:
+            idler.join()
+    assert answers == [200] * 5
 
 
 def test_a_trickle_does_not_prolong_the_deadline(server: Httpd) -> None:

@@ -20,7 +20,7 @@ from ragd import journald
 from ragd.cli.supervise import Bridge
 from ragd.errors import ConfigError
 from ragd.journald import JournalHandler, encode_entry, is_journal
-from ragd.log import JsonFormatter, PlainFormatter, PrefixFormatter, TextFormatter, complain, make_handler
+from ragd.log import MASK, JsonFormatter, PlainFormatter, PrefixFormatter, TextFormatter, complain, make_handler
 from tests.toytree import ROOT, settings_of
 
 SECRET = "a-token-nobody-may-see"
@@ -124,6 +124,23 @@ def test_secrets_are_masked_in_message_and_traceback(formatter: type[TextFormatt
     text = formatter("capture", [SECRET]).format(record(f"see {SECRET}", error=True))
     assert SECRET not in text
     assert text.count("********") == 2
+
+
+def test_one_secret_that_begins_with_another_is_masked_whole() -> None:
+    assert TextFormatter("capture", [SECRET, SECRET + "-and-more"]).harmless(f"{SECRET}-and-more") == MASK
+
+
+@pytest.mark.parametrize("formatter", [PlainFormatter, PrefixFormatter, JsonFormatter, TextFormatter])
+def test_what_a_stranger_said_moves_no_terminal(formatter: type[TextFormatter]) -> None:
+    text = formatter("capture").format(record("a\x1b]0;x\x07\x9b2J\r\u202eb\ud800 é🎉", error=True))
+    assert not set(text) & set("\x1b\x07\x9b\r\u202e\ud800")
+    assert "é🎉" in text
+
+
+def test_a_line_end_forges_no_line() -> None:
+    forged = "2026-01-31T12:00:00.000Z capture  ERROR   the token is bad"
+    lines = PlainFormatter("capture").format(record(f"no such name: x\n{forged}")).split("\n")
+    assert lines[1:] == [f"    {forged}"]
 
 
 def test_secrets_are_every_secret_setting_that_is_long_enough() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import discord
@@ -117,6 +118,12 @@ def test_every_mention_is_replaced_by_its_name_and_nothing_else_is_touched(
     shown = "".join(f"{word}@{by_id[number]}" for word, number, _ in parts)
     mentions = [{"id": number, "name": name} for number, name in by_id.items()]
     assert text_of(written, mentions=mentions) == searchable_text(shown, "{}")
+
+
+def test_a_long_run_of_blanks_takes_no_time() -> None:
+    begun = time.process_time()
+    assert len(text_of("a" + " " * 200_000 + "b" + "\t" * 200_000)) == 200_002
+    assert time.process_time() - begun < 5, "each blank of the run was looked at for each blank before it"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

@@ -14,7 +14,12 @@ Object = Mapping[str, Any]
 
 _Kind = TypeVar("_Kind")
 
-_LARGEST_ID = 2**63 - 1
+LARGEST_ID = 2**63 - 2
+"""The id after it must fit into SQLite as well."""
+
+_LARGEST_NUMBER = 2**40
+"""No file is as large and nothing was counted as often; of as many as a file has room for the sum still fits."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -33,7 +38,7 @@ def get_id(data: Object, key: str) -> int:
         return 0
     digits = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20
     number = int(value) if digits or (isinstance(value, int) and not isinstance(value, bool)) else -1
-    if not 0 <= number <= _LARGEST_ID:
+    if not 0 <= number <= LARGEST_ID:
         raise _unfit(key, "an id", value)
     return number
 
@@ -52,10 +57,10 @@ def get_text(data: Object, key: str) -> str:
 
 
 def get_number(data: Object, key: str) -> int:
-    """A whole number from 0 on, 0 when absent."""
-    number = _get(data, key, int, "a number", 0)
-    if isinstance(number, bool) or number < 0:
-        raise _unfit(key, "a number", data[key])
+    """A whole number that sizes and counts may be, 0 when absent."""
+    number = _get(data, key, int, "a size or count", 0)
+    if isinstance(number, bool) or not 0 <= number <= _LARGEST_NUMBER:
+        raise _unfit(key, "a size or count", number)
     return number
 
 

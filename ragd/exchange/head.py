@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ragd.exchange.fields import Object, UnfitError, get_id, get_text, get_time, require_id
+from ragd.exchange.fields import LARGEST_ID, Object, UnfitError, get_id, get_text, get_time, require_id
 from ragd.exchange.jsonstream import JsonStream, Value
 from ragd.exchange.names import CHANNEL_TYPES, type_number
 from ragd.exchange.reading import OWN
@@ -52,7 +52,7 @@ def read_head(parts: Mapping[str, Value], stream: JsonStream) -> Head:
     channel, parent_name = _part(parts, "channel", stream, lambda data: _channel(data, guild.id, exported_at))
     after, before = _part(parts, "dateRange", stream, _date_range) if "dateRange" in parts else (0, 0)
     complete = _part(parts, OWN, stream, _intervals) if OWN in parts else None
-    end_id = from_unix_seconds(before / 1000) - 1 if before and before <= exported_at else 0
+    end_id = _first_id_of(before) - 1 if before and before <= exported_at else 0
     if complete is not None:
         end_id = max((last for _, last in complete), default=0)
     return Head(guild, channel, parent_name, exported_at, _after(after), end_id, complete)
@@ -70,7 +70,12 @@ def _exported_at(parts: Mapping[str, Value], stream: JsonStream) -> int:
 
 def _after(after: int) -> int:
     """The file has what came after a moment; which ids of that very millisecond, it does not say."""
-    return from_unix_seconds((after + 1) / 1000) if after else 1
+    return _first_id_of(after + 1) if after else 1
+
+
+def _first_id_of(unix_ms: int) -> int:
+    """Of a moment; a file may name one for which there are no ids any more."""
+    return min(from_unix_seconds(unix_ms / 1000), LARGEST_ID)
 
 
 def _part(parts: Mapping[str, Value], key: str, stream: JsonStream, read: Callable[[Object], Any]) -> Any:

@@ -24,7 +24,10 @@ LONGEST_VALUE_BYTES = 32 * 2**20
 _BOM = b"\xef\xbb\xbf"
 _BLANKS = re.compile(rb"[ \t\n\r]*")
 _SCALAR = re.compile(rb'[^ \t\n\r,:{}\[\]"]+')
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING_PATTERN = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+"""Possessive: a string can be read in one way only, and what could be gone back to would take sixty times its room."""
+
+_STRING = re.compile(_STRING_PATTERN, re.DOTALL)
 
 
 def _up_to(brackets: bytes) -> re.Pattern[bytes]:
@@ -34,7 +37,7 @@ def _up_to(brackets: bytes) -> re.Pattern[bytes]:
     next match then goes on there. It always matches and so never backtracks; the bound keeps its stack small.
     """
     other = rb'[^"' + brackets + rb"]*"
-    string = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+    string = _STRING_PATTERN
     opening, closing = brackets[: len(brackets) // 2], brackets[len(brackets) // 2 :]
     pair = rb"[" + opening + rb"]" + other + rb"(?:" + string + other + rb"){0,100}[" + closing + rb"]"
     return re.compile(

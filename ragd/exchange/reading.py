@@ -50,6 +50,13 @@ _Read = TypeVar("_Read")
 _COMMAND = 2
 """Discord's interaction type APPLICATION_COMMAND: the one kind that messages name."""
 
+LONGEST_MESSAGE = 2**18
+"""Characters of a message with all that it carries: Discord's limits come to a fifth. The syncer must get over the
+longest in less than a moment and with no memory to speak of."""
+
+DEEPEST_COMPONENTS = 20
+"""Discord's go three deep."""
+
 _CAPITALS = re.compile(r"(?<=.)([A-Z])")
 
 
@@ -76,6 +83,8 @@ def read_message(message: Object, guild_id: int, channel_id: int, exported_at: i
         edited_at=edited_at,
         reactions=_reactions(message),
     )
+    if len(row.author_name) + len(row.content) + len(row.extra) + len(row.reactions) > LONGEST_MESSAGE:
+        raise UnfitError(f"content: expected at most {LONGEST_MESSAGE:,} characters in all, found more")
     first_exported_at = _within(OWN, get_time, get_object(message, OWN), "exportedAt")
     read_at = first_exported_at or exported_at or max(edited_at, to_unix_ms(message_id))
     return ImportedRow(row, read_at)
@@ -162,8 +171,8 @@ def read_extra(message: Object, guild_id: int, channel_id: int) -> str:
 
 def _checked(content: str, extra: Object) -> str:
     """The column's JSON, once it is certain that nobody who reads it will stumble."""
-    column = _dump(extra)
     try:
+        column = _dump(extra)
         searchable_text(content, column)
         mentioned_ids(column)
     except (TypeError, ValueError, KeyError, AttributeError):
@@ -217,19 +226,21 @@ def _field(field: Object) -> dict[str, Any]:
     return {**said, "inline": True} if get_flag(field, "isInline") else said
 
 
-def _components(data: Object) -> list[dict[str, Any]]:
+def _components(data: Object, depth: int = 1) -> list[dict[str, Any]]:
     """Those with words in them, by the names that discord.py has for their kinds."""
-    parts = _each(data, "components", _component)
+    if depth > DEEPEST_COMPONENTS and data.get("components"):
+        raise UnfitError(f"components: expected at most {DEEPEST_COMPONENTS} within one another, found more")
+    parts = _each(data, "components", lambda component: _component(component, depth))
     return [part for part in parts if part.keys() - {"type", "url"}]
 
 
-def _component(component: Object) -> dict[str, Any]:
+def _component(component: Object, depth: int) -> dict[str, Any]:
     return _said(
         {
             "type": _CAPITALS.sub(r"_\1", get_text(component, "type")).lower(),
             "label": get_text(component, "label"),
             "url": get_text(component, "url"),
-            "parts": _components(component),
+            "parts": _components(component, depth + 1),
         }
     )
 

@@ -53,6 +53,14 @@ def extra_of(store: Store, message_id: int) -> dict[str, Any]:
     return found
 
 
+def nested(depth: int, key: str) -> dict[str, Any]:
+    """Components within components."""
+    component: dict[str, Any] = {"type": "Button", "label": "Go"}
+    for _ in range(depth - 1):
+        component = {"type": "Container", key: [component]}
+    return {"components": [component]}
+
+
 def some(*seconds: int) -> list[dict[str, Any]]:
     return [dce_message(at(second), f"number {second}") for second in seconds]
 
@@ -283,6 +291,12 @@ def test_a_date_range_bounds_what_is_complete(store: Store, tmp_path: Path) -> N
     assert store.coverage.intervals(CHANNEL) == [(from_unix_seconds(START + 0.001), at(100) - 1)]
 
 
+@pytest.mark.parametrize("ranged", [{"before": "9999-12-31T23:59:59"}, {"after": "9999-12-31T23:59:59"}])
+def test_a_time_that_has_no_ids_any_more_is_no_error(store: Store, tmp_path: Path, ranged: dict[str, str]) -> None:
+    path = write(tmp_path / "f.json", some(1), dateRange=ranged, exportedAt="9999-12-31T23:59:59")
+    assert (run(store, path).new, run(store, path).problem) == (1, "")
+
+
 def test_the_future_of_an_export_is_not_complete(store: Store, tmp_path: Path) -> None:
     run(store, write(tmp_path / "f.json", some(1), dateRange={"after": None, "before": iso(LATER)}))
     assert store.coverage.intervals(CHANNEL) == [(1, at(1))]
@@ -363,6 +377,21 @@ def test_a_broken_end_costs_only_itself(store: Store, tmp_path: Path) -> None:
         ({"attachments": [{"id": {}}]}, "attachments[].id: expected an id, found an object"),
         ({"reactions": [1]}, "reactions[]: expected an object, found a number"),
         ({"ragd": {"extra": {"embeds": [7]}}}, "ragd.extra: expected what ragd wrote, found something else"),
+        ({"ragd": {"extra": nested(400, "parts")}}, "ragd.extra: expected what ragd wrote, found something else"),
+        ({"id": str(2**63 - 1)}, "id: expected an id, found a text"),
+        (
+            {"reactions": [{"emoji": {"name": "x"}, "count": 2**64 - 1}] * 2},
+            "reactions[].count: expected a size or count, found a number",
+        ),
+        (
+            nested(21, "components"),
+            "components[]." * 20 + "components: expected at most 20 within one another, found more",
+        ),
+        (
+            nested(400, "components"),
+            "components[]." * 20 + "components: expected at most 20 within one another, found more",
+        ),
+        ({"content": "w" * 2**18}, "content: expected at most 262,144 characters in all, found more"),
     ],
 )
 def test_a_message_that_makes_no_sense_is_left_out_and_breaks_the_claim(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -127,3 +128,16 @@ def test_a_value_without_an_end_does_not_fill_the_memory(monkeypatch: pytest.Mon
     monkeypatch.setattr(jsonstream, "LONGEST_VALUE_BYTES", 1000)
     with pytest.raises(DamagedError, match=r"byte 14: expected a shorter value|expected the end of the object"):
         read(MESSAGES + b'{"a": "' + b"x" * 100_000, 64)
+
+
+def test_a_string_of_escapes_takes_no_more_room_than_any_other() -> None:
+    raw = b'{"messages": [{"content": "' + rb"\n" * 2**21 + b'"}]}'
+    tracemalloc.start()
+    try:
+        source = stream(raw)
+        ((_, message),) = [value for _ in source.members() for value in source.elements()]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(message["content"]) == 2**21
+    assert peak < 30 * len(raw), "what might be gone back to was kept"

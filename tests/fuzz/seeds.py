@@ -34,6 +34,16 @@ _EXPORT = document(
         dce_message(at(120), attachments=[{"id": "1", "fileName": "a.png", "url": "https://x"}], type="Reply"),
     ]
 )
+_DEEP: dict[str, object] = {"type": "Button", "label": "go"}
+for _ in range(150):
+    _DEEP = {"type": "Container", "components": [_DEEP]}
+_EXTREME = document(
+    [
+        dce_message(at(0), components=[_DEEP], reactions=[{"emoji": {"name": "x"}, "count": 2**64 - 1}] * 2),
+        dce_message(2**63 - 1, attachments=[{"id": "1", "fileName": "a", "fileSizeBytes": 2**64 - 1}]),
+    ],
+    dateRange={"after": "9999-12-31T23:59:59", "before": "0001-01-01T00:00:00+14:00"},
+)
 _SCRIPT = {
     "guild": {"name": "Lab"},
     "users": {"ann": {"name": "Ann"}},
@@ -61,7 +71,7 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
         _bytes({"query": "gauge", "access": {"channels": []}, "since": "2026-01-01", "channel": "9" * 30}),
     ),
     "canary": (_bytes({"words": "ragd canary"}),),
-    "importer": (_bytes(_EXPORT),),
+    "importer": (_bytes(_EXPORT), _bytes(_EXTREME)),
     "json_stream": (_bytes(_EXPORT), b"\xef\xbb\xbf" + _bytes({"messages": [[], {}, "", 1, None]})),
     "heartbeat": (_bytes(asdict(_BEAT)),),
     "index_manifest": (_INDEX.model_dump_json().encode(),),
