@@ -7,6 +7,7 @@ written anew), `log` (its write-ahead log emptied), `index` (the searcher has wr
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import time
@@ -17,8 +18,9 @@ from typing import Any
 
 from ragd.backup import DIRECTORY, expected_ends, list_backups, other_copies
 from ragd.config import Settings
-from ragd.errors import TransientError
-from ragd.snowflake import from_unix_seconds
+from ragd.errors import DamagedError, TransientError
+from ragd.heartbeat import read_heartbeat
+from ragd.snowflake import from_unix_seconds, to_unix_seconds
 from ragd.store import Store
 from ragd.store.erasure import Erasure
 from ragd.store.promises import FILE, Promises, PromiseStore, write_promises
@@ -28,7 +30,11 @@ _log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 DUE_SECONDS = 10.0
-RETENTION_SECONDS = 3600.0
+RETENTION_STEP_SECONDS = 3600.0
+"""What RAGD_RETENTION_DAYS keeps begins at a full hour, lest each look erase a message or two."""
+
+FRESH_SECONDS = 60.0
+"""A heartbeat that is older is none."""
 
 REST_FACTOR = 20
 """So many times as long as the last rewriting took, nothing is rewritten: members may ask as often as they like."""
@@ -53,7 +59,7 @@ class Eraser:
         self._erasures = store.erasures
         self._breathe = breathe
         self._alone = alone
-        self._look_due = self._due_due = self._retention_due = self._rewrite_due = 0.0
+        self._look_due = self._due_due = self._rewrite_due = 0.0
         self._promises: Promises | None = None
         self.done = 0
         """Slices, and looks at a rewriting that goes on: for the heartbeat, lest a long one pass for a hang."""
@@ -65,11 +71,9 @@ class Eraser:
         if self._erase_some():
             return True
         self._look_due = now + LOOK_SECONDS
-        if now >= self._retention_due:
-            self._retention_due = now + RETENTION_SECONDS
-            self._apply_retention(time.time())
         if now >= self._due_due:
             self._due_due = now + DUE_SECONDS
+            self._apply_retention()
             self._write_promises()
             if self._erase_deleted(now):
                 return True
@@ -110,15 +114,30 @@ class Eraser:
             return True
         return False
 
-    def _apply_retention(self, now: float) -> None:
+    def _apply_retention(self) -> None:
         """Have the oldest of each channel erased. Of several rules the most specific counts."""
         days_of = {rule.place_id: rule.days for rule in self._settings.retention_days}
         if not days_of:
             return
+        now = self._discord_now()
+        now -= now % RETENTION_STEP_SECONDS
+        first_kept: dict[int, int] = {}
         for channel_id, path in self._store.standing.places().items():
-            days = next((days_of[place] for place in (*path, 0) if place in days_of), 0)
-            if days:
-                self._erasures.keep_from(channel_id, from_unix_seconds(now - days * 86_400))
+            if days := next((days_of[place] for place in (*path, 0) if place in days_of), 0):
+                first_kept[channel_id] = from_unix_seconds(now - days * 86_400)
+        self._erasures.keep_from(first_kept)
+
+    def _discord_now(self) -> float:
+        """Unix seconds by Discord's clock, as capture sees it; else when the newest message was written.
+
+        Ours may be set wrong, and what is erased for that nobody can bring back.
+        """
+        with contextlib.suppress(DamagedError, OSError):
+            beat = read_heartbeat(self._settings.heartbeat_dir, "capture")
+            ahead = beat.counters.get("clock_ahead_seconds") if beat else None
+            if beat and isinstance(ahead, int | float) and abs(time.time() - beat.written_at) < FRESH_SECONDS:
+                return time.time() - ahead
+        return min(time.time(), to_unix_seconds(self._erasures.newest_id()))
 
     # Files
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from ragd.answering.answerer import FAILED
 from ragd.sandbox.client import ControlError, SandboxThread
 from ragd.sandbox.entities import OverwriteTarget
+from ragd.store import Store
 from tests.answering.endpoint import KEY, Endpoint, endpoint
 from tests.processes import Process, environment, furnish, running, until
 from tests.reaching import look
@@ -183,6 +185,39 @@ def test_a_shut_channel_is_not_answered_from(house: House, model: Endpoint) -> N
         assert model.requests == []
     finally:
         house.control.delete_overwrite(house.place.channel_id, shut_out)
+
+
+@pytest.mark.parametrize("meanwhile", ["deleted", "edited", "shut"])
+def test_what_is_gone_when_the_answer_is_written_is_not_in_it(
+    house: House, model: Endpoint, capture: Process, meanwhile: str
+) -> None:
+    secret = f"the marzipan key for {meanwhile} doors lies below the third flowerpot"
+    message, user = house.place.post(secret), house.member()
+    until(lambda: secret in texts(capture))
+
+    def happen() -> None:
+        if meanwhile == "deleted":
+            house.control.delete(message)
+        elif meanwhile == "edited":
+            house.control.edit(message, "the marzipan is eaten")
+        else:
+            house.control.set_overwrite(house.place.channel_id, user, OverwriteTarget.MEMBER, deny=READ)
+        until(lambda: secret not in texts(capture) or meanwhile == "shut")
+
+    model.says_after(happen, f"{secret.capitalize()} [1].")
+    try:
+        said = ask(house, user, f"where is the marzipan key for {meanwhile} doors?")
+    finally:
+        if meanwhile == "shut":
+            house.control.delete_overwrite(house.place.channel_id, user)
+    assert "flowerpot" in model.prompt
+    assert "flowerpot" not in said
+    assert "Written by" not in said
+
+
+def texts(capture: Process) -> str:
+    with contextlib.closing(Store.open_read_only(capture.settings.database_path)) as store:
+        return "\n".join(row[0] for row in store._all("SELECT content FROM message WHERE NOT deleted"))
 
 
 # The operator

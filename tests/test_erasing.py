@@ -26,6 +26,7 @@ from ragd.store.events import ChannelsSeen, Deleted, GuildSeen, Posted
 from ragd.store.promises import FILE, read_promises
 from ragd.store.rewriting import rewrite_database
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
+from tests.test_status import beat
 
 ANN = 5
 WORD = b"zqxwobble"
@@ -160,6 +161,7 @@ def test_a_rewriting_can_be_broken_off(settings: Settings, store: Store) -> None
 def test_retention_by_channel(settings: Settings, store: Store) -> None:
     kept = {"RAGD_RETENTION_DAYS": f"30,{CHANNEL + 1}=0,{CHANNEL + 3}=10"}
     settings = load_settings(RAGD_DATA_DIR=str(settings.data_dir), DISCORD_BOT_TOKEN="t", **kept)
+    hear_capture(settings, ahead=0.2)
     more = [
         channel(id=CHANNEL + 1),
         channel(id=CHANNEL + 2, parent_id=CHANNEL + 1, type=11),
@@ -178,6 +180,57 @@ def test_retention_by_channel(settings: Settings, store: Store) -> None:
     assert left == {ids[CHANNEL], ids[CHANNEL + 2], older + 2}
     post(store, older + 3)
     assert store._one("SELECT source FROM message WHERE id = ?", older + 3) == ("erased",)
+
+
+def hear_capture(settings: Settings, ahead: float | None, written_at: float | None = None) -> None:
+    settings.heartbeat_dir.mkdir(parents=True, exist_ok=True)
+    beat(settings, "capture", 1, written_at=written_at or time.time(), counters={"clock_ahead_seconds": ahead})
+
+
+def kept_for_a_month(settings: Settings, store: Store) -> tuple[Settings, int, int]:
+    """Messages of 20 and of 40 days ago, and nothing newer."""
+    store._execute("DELETE FROM message")
+    young, old = (from_unix_seconds(time.time() - days * 86_400) for days in (20, 40))
+    post(store, young, old)
+    return load_settings(RAGD_DATA_DIR=str(settings.data_dir), RAGD_RETENTION_DAYS="30"), young, old
+
+
+def left(store: Store) -> set[int]:
+    return {row[0] for row in store._all("SELECT id FROM message WHERE NOT deleted")}
+
+
+def test_a_wrong_clock_erases_nothing_that_discords_would_not(settings: Settings, store: Store) -> None:
+    settings, young, old = kept_for_a_month(settings, store)
+    hear_capture(settings, ahead=15 * 86_400)  # in truth they are of 5 and of 25 days ago
+    steps(Eraser(settings, store), 5)
+    assert left(store) == {young, old}
+    hear_capture(settings, ahead=0.0)
+    steps(Eraser(settings, store), 5)
+    assert left(store) == {young}
+
+
+@pytest.mark.parametrize("seen", ["nothing", "long ago", "no time"])
+def test_without_discords_time_the_newest_message_tells_it(settings: Settings, store: Store, seen: str) -> None:
+    settings, young, old = kept_for_a_month(settings, store)
+    if seen != "nothing":
+        hear_capture(settings, 0.0 if seen == "long ago" else None, time.time() - 3600 if seen == "long ago" else None)
+    steps(Eraser(settings, store), 5)
+    assert left(store) == {young, old}
+    post(store, newest := from_unix_seconds(time.time()))
+    steps(Eraser(settings, store), 5)
+    assert left(store) == {young, newest}
+
+
+def test_a_channel_that_is_new_is_not_kept_for_an_hour_first(settings: Settings, store: Store) -> None:
+    settings, _, old = kept_for_a_month(settings, store)
+    hear_capture(settings, ahead=0.0)
+    steps(eraser := Eraser(settings, store), 5)
+    store.ingest().apply([ChannelsSeen([channel(id=CHANNEL + 9)])])
+    post(store, old - 1, channel_id=CHANNEL + 9)
+    steps(eraser, 2)
+    assert old - 1 not in left(store)
+    post(store, old - 2, channel_id=CHANNEL + 9)
+    assert store._one("SELECT source FROM message WHERE id = ?", old - 2) == ("erased",)
 
 
 @pytest.mark.parametrize(

@@ -49,3 +49,17 @@ class Reply:
     """Who wrote the sentences."""
     note: str = field(default="")
     """Why there are none, although a language model is there for that. For everybody: no address, no path."""
+
+    @property
+    def is_asked_of_model(self) -> bool:
+        """Whether a language model was asked, well or badly: that takes its time."""
+        return bool(self.sentences or self.note)
+
+    def stands(self, found: SearchAnswer) -> bool:
+        """Whether all that it was made of is found once more, and reads as it did."""
+        return _said(self.found) <= _said(found)
+
+
+def _said(found: SearchAnswer) -> set[str]:
+    lines = {f"{line.message_id} {line.author}: {line.text}" for result in found.results for line in result.lines}
+    return lines.union(*((*result.before, *result.after) for result in found.results))

@@ -8,11 +8,13 @@ which all requests pass that carry the bot's token.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import aiohttp
@@ -72,6 +74,8 @@ class Requests:
         self.total = 0
         self.rate_limited = 0
         self.token_refused = False
+        self.clock_ahead: float | None = None
+        """Seconds that this machine's clock is ahead of Discord's, as its latest answer tells."""
         self._clock = clock
         self._invalid_at: deque[float] = deque()
         self._full = False
@@ -104,6 +108,7 @@ class Requests:
             "rate_limited": self.rate_limited,
             "invalid_requests": self.invalid,
             "requests_paused": self.full,
+            "clock_ahead_seconds": None if self.clock_ahead is None else round(self.clock_ahead, 1),
         }
 
     def require_token(self) -> None:
@@ -123,6 +128,12 @@ class Requests:
         # an interaction has a token of its own, and an expired one is no fault of the bot's
         scope = seen.response.headers.get("X-RateLimit-Scope", "")
         self.count(seen.response.status, scope, with_token="Authorization" in seen.headers)
+        self.hear_time(seen.response.headers.get("Date", ""))
+
+    def hear_time(self, date: str) -> None:
+        """Note when an answer says that it was given (RFC 9110, 6.6.1)."""
+        with contextlib.suppress(ValueError):
+            self.clock_ahead = time.time() - parsedate_to_datetime(date).timestamp()
 
     def count(self, status: int, scope: str = "", *, with_token: bool = True) -> None:
         """Note an answer."""

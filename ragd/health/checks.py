@@ -51,6 +51,9 @@ DESCRIPTORS_WARN, DESCRIPTORS_FAIL = 80.0, 95.0
 CLOCK_NOTED_SECONDS = 3600.0
 """How long a jump of the clock is worth mentioning."""
 
+CLOCK_OFF_SECONDS = 60.0
+"""Discord's answers tell their time to the second and may be on their way for some."""
+
 
 # Processes
 
@@ -255,11 +258,17 @@ def check_descriptors(processes: Mapping[str, ProcessFigures]) -> Outcome:
     return verdict(name, f"{process} has nearly all files open that it may", used[process], unit, "raise LimitNOFILE=")
 
 
-def check_clock(jump_seconds: float, seconds_ago: float | None) -> Outcome:
-    """Noted, not punished: nothing in ragd is judged by the wall clock, but times in logs and messages look odd."""
+def check_clock(jump_seconds: float, seconds_ago: float | None, ahead_seconds: float = 0.0) -> Outcome:
+    """A jump is noted, not punished: nothing in ragd is judged by the wall clock, but times in logs and messages look
+    odd. A clock that is not Discord's is to be mended.
+    """
+    ask = "is a time service running?"
+    if abs(ahead_seconds) > CLOCK_OFF_SECONDS:
+        how = "ahead of" if ahead_seconds > 0 else "behind"
+        return warn("clock", f"this machine's clock is {how} Discord's", abs(ahead_seconds), "seconds", ask)
     if seconds_ago is None or seconds_ago > CLOCK_NOTED_SECONDS:
         return ok("clock", 0, "seconds")
-    return note("clock", "the wall clock jumped", jump_seconds, "seconds", "is a time service running?")
+    return note("clock", "the wall clock jumped", jump_seconds, "seconds", ask)
 
 
 def check_http(view: View) -> Outcome:

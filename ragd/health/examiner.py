@@ -137,7 +137,9 @@ class Examiner:
         yield checks.check_memory(workers, settings.max_memory_mb, psutil.virtual_memory().available)
         yield checks.check_descriptors(measured.processes)
         yield checks.check_disk(settings.data_dir, settings.min_disk_gb)
-        yield checks.check_clock(self._clock.jump_seconds, self._clock.seconds_ago(time.monotonic()))
+        ahead = checks.number(capture.beat if (capture := view.worker("capture")) else None, "clock_ahead_seconds")
+        jumped = self._clock.seconds_ago(time.monotonic())
+        yield checks.check_clock(self._clock.jump_seconds, jumped, ahead or 0.0)
         yield checks.check_http(view)
 
     def _look_at_discord(self, now: float, view: View) -> Iterator[Outcome]:

@@ -103,10 +103,19 @@ class ErasureStore(Queries):
         with self._transaction():
             return self._ask("channel", channel_id, 0, "operator")
 
-    def keep_from(self, channel_id: int, before_id: int) -> None:
-        """Keep nothing older of a channel, without a receipt (RAGD_RETENTION_DAYS)."""
-        with self._transaction():
-            self._cut(channel_id, before_id)
+    def keep_from(self, first_kept: Mapping[int, int]) -> None:
+        """Keep nothing older of these channels than the message id given, without a receipt (RAGD_RETENTION_DAYS)."""
+        before: dict[int, int] = dict(self._all("SELECT channel_id, before_id FROM cutoff"))
+        later = {channel_id: first for channel_id, first in first_kept.items() if first > before.get(channel_id, 0)}
+        if later:
+            with self._transaction():
+                for channel_id, first in later.items():
+                    self._cut(channel_id, first)
+
+    def newest_id(self) -> int:
+        """Of all messages that came from Discord; 0 without any."""
+        rows = self._all("SELECT id FROM message WHERE channel_id <> ? ORDER BY id DESC LIMIT 1", CANARY_CHANNEL)
+        return int(rows[0][0]) if rows else 0
 
     def _threads_of(self, channel_id: int) -> list[int]:
         rows = self._all(f"SELECT id FROM channel WHERE parent_id = ? AND type IN ({_THREADS})", channel_id)

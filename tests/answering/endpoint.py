@@ -39,6 +39,15 @@ class Endpoint:
 
         self.answer = answer
 
+    def says_after(self, meanwhile: Callable[[], object], text: str) -> None:
+        """Something happens while it writes."""
+
+        async def answer(_: web.Request) -> web.Response:
+            await asyncio.to_thread(meanwhile)
+            return completion(text)
+
+        self.answer = answer
+
     def fails(self, status: int, message: str = "no") -> None:
         async def answer(_: web.Request) -> web.Response:
             headers = {"Retry-After-Ms": "1"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import aiohttp
@@ -86,6 +88,16 @@ def test_an_expired_interaction_is_no_refused_token() -> None:
     seen.count(401, with_token=False)
     assert seen.invalid == 1
     assert not seen.token_refused
+
+
+def test_an_answer_tells_discords_time() -> None:
+    seen = Requests()
+    seen.hear_time("")
+    assert seen.counters()["clock_ahead_seconds"] is None
+    seen.hear_time(format_datetime(datetime.now(UTC) - timedelta(hours=3), usegmt=True))
+    assert seen.counters()["clock_ahead_seconds"] == pytest.approx(3 * 3600, abs=60)
+    seen.hear_time("yesterday")
+    assert seen.counters()["clock_ahead_seconds"] == pytest.approx(3 * 3600, abs=60)
 
 
 # Waiting

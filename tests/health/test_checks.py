@@ -197,6 +197,9 @@ def test_clock() -> None:
     assert said(checks.check_clock(0.0, None)) == OK
     assert said(checks.check_clock(14_400.0, 30.0)) == NOTED
     assert said(checks.check_clock(14_400.0, 4000.0)) == OK
+    assert said(checks.check_clock(0.0, None, 30.0)) == OK
+    assert said(checks.check_clock(0.0, None, 3600.0)) == WARNED
+    assert "behind" in checks.check_clock(14_400.0, 30.0, -3600.0).sentence
 
 
 def test_http() -> None:

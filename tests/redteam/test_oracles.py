@@ -40,7 +40,7 @@ GUESSES = (
     Guess("a word", SECRETS["vault"], "pomelo", slash("{}")),
     Guess("a word beside a known one", SECRETS["vault"], "pomelo", slash("zwiebel {}")),
     Guess("two words beside known ones", "payroll", "pomelo", slash("zwiebel orchard {} " + SECRETS["vault"])),
-    Guess("a phrase", "behind clock", "behind pomelo", slash('"{}"')),
+    Guess("a phrase", "behind the clock", "behind the pomelo", slash('"{}"')),
     Guess("a code", "VLT-7731-QX", "VLT-9942-ZY", slash("{}")),
     Guess("a writer", WRITER, "nobodyatall", slash("from:{} rain")),
     Guess("a channel", HIDDEN_NAME, "no-such-place", slash("in:{} rain")),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from discord.ext import commands
 
 from ragd.answering.limits import Limits
-from ragd.answers import SearchRequest
+from ragd.answers import SearchAnswer, SearchRequest
 from ragd.bot.commands.asking import ask
 from ragd.bot.commands.audience import allowed_in, only, reach_of
 from ragd.bot.commands.errors import require_turn
@@ -17,6 +18,8 @@ from ragd.bot.commands.replied import render_reply
 from ragd.bot.commands.replies import Asked, answer, answer_in_embed, begin, is_private, may_embed
 from ragd.bot.commands.search import SearchPlace
 from ragd.bot.commands.wording import EMBED_ROOM, TEXT_ROOM
+
+OVERTAKEN = "What the answer was written from has changed meanwhile: these are quotes."
 
 
 class AskOptions(commands.FlagConverter, case_insensitive=True):
@@ -46,15 +49,21 @@ class AskCommands(commands.Cog):
     @commands.guild_only()
     async def ask(self, context: Asked, *, options: AskOptions) -> None:
         await begin(context)
-        since = parse_since(options.since, datetime.now(UTC)) if options.since else None
-        reach = await reach_of(self._host, context)
-        request = SearchRequest(
-            options.text, allowed_in(reach, options.channel), self._host.answerer.passages, since=since
-        )
-        found = only(await ask(self._host.settings.search_socket, request), reach)
-        reply = await self._host.answerer.answer(options.text, found, context.author.id)
+        answerer, asker_id = self._host.answerer, context.author.id
+        reply = await answerer.answer(options.text, await self._find(context, options), asker_id)
+        if reply.is_asked_of_model and not reply.stands(now := await self._find(context, options)):
+            reply = replace(await answerer.answer(options.text, now, asker_id, write=False), note=OVERTAKEN)
         public = not is_private(context)
         if may_embed(context):
             await answer_in_embed(context, render_reply(reply, EMBED_ROOM, public=public))
         else:
             await answer(context, render_reply(reply, TEXT_ROOM, public=public))
+
+    async def _find(self, context: Asked, options: AskOptions) -> SearchAnswer:
+        """What the asker may read of it at this moment."""
+        since = parse_since(options.since, datetime.now(UTC)) if options.since else None
+        reach = await reach_of(self._host, context)
+        request = SearchRequest(
+            options.text, allowed_in(reach, options.channel), self._host.answerer.passages, since=since
+        )
+        return only(await ask(self._host.settings.search_socket, request), reach)
