@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from ragd.config import Settings, variable
 from ragd.errors import CannotCreateError, UnavailableError
-from ragd.settings_files import CREDENTIALS, credential
+from ragd.settings.files import CREDENTIALS, credential
 from ragd.worker import make_directory
 
 

@@ -17,8 +17,8 @@ from pydantic_core import ErrorDetails
 
 from ragd.errors import ConfigError, NoPermissionError
 from ragd.settings import MASK, Settings, shown, variable
-from ragd.settings_files import settings_files, settings_in_files
-from ragd.settings_types import STRATEGY_NAMES, scheme_of, split_urls
+from ragd.settings.files import settings_files, settings_in_files
+from ragd.settings.types import STRATEGY_NAMES, scheme_of, split_urls
 
 __all__ = ["MASK", "STRATEGY_NAMES", "Settings", "load_settings", "scheme_of", "split_urls", "variable"]
 

@@ -29,8 +29,6 @@ LAYERS = (
         "journald",
         "access",
         "peers",
-        "settings_files",
-        "settings_types",
         "sender",
         "scope",
         "unix_http",

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from ragd import settings_files
 from ragd.access import is_shared, protect_files, socket_mode
 from ragd.cli import launch
 from ragd.cli.owner import become_owner
 from ragd.cli.settings import settings_in_force
 from ragd.config import Settings, load_settings
 from ragd.errors import CannotCreateError, ConfigError, NoPermissionError
+from ragd.settings import files as settings_files
 from ragd.worker import make_directory
 from tests.toytree import ROOT
 

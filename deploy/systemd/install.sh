@@ -56,7 +56,7 @@ install_release() {
     "$DESTDIR$release/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes \
         --requirement "$LOCK"
     "$DESTDIR$release/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$work"
-    printf '%s\n' "# Makes this the system's installation (ragd/settings_files.py)." \
+    printf '%s\n' "# Makes this the system's installation (ragd/settings/files.py)." \
         "RAGD_DATA_DIR=$DATA" "RAGD_RUNTIME_DIR=$RUNTIME" >"$DESTDIR$release/share/ragd/system.env"
     [ -z "$DESTDIR" ] || sed -i "1s|^#!$DESTDIR|#!|" "$DESTDIR$release"/bin/*
 }

@@ -26,7 +26,7 @@ from ragd.errors import FINAL_EXITS, RagdError, UsageError
 from ragd.heartbeat import PROCESSES
 from ragd.log import complain, configure_logging
 from ragd.notices import check_urls
-from ragd.settings_files import is_system_installation
+from ragd.settings.files import is_system_installation
 from ragd.worker import StopFlag, run_process
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)

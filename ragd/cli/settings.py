@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ragd.cli.render import AsJson, console, one_line, print_json
 from ragd.config import MASK, Settings, load_settings, variable
-from ragd.settings_files import CREDENTIALS, credential, settings_in_files
+from ragd.settings.files import CREDENTIALS, credential, settings_in_files
 
 _TEMPLATE_HEAD = """\
 # ragd's settings: NAME=value lines, read at each start by ragd and by ragdctl. What stands behind a # is what holds
