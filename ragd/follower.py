@@ -24,6 +24,9 @@ FOLDS_A_STEP = 25
 COMPACTION_SECONDS = 24 * 3600.0
 """Longest that a removed vector stays in the graph and so in its file."""
 
+COMPACTION_AFTER_START_SECONDS = 1800.0
+"""The same where files are begun with that have removed vectors: since when, they do not say."""
+
 
 class Follower:
     """One strategy's index, kept in step with the store. Belongs to the index thread.
@@ -56,7 +59,8 @@ class Follower:
         self._expected = 0
         self.is_filling = True
         self._writes = True
-        self._compaction_due = time.monotonic() + COMPACTION_SECONDS
+        old = self.index.stats().unpurged > 0
+        self._compaction_due = time.monotonic() + (COMPACTION_AFTER_START_SECONDS if old else COMPACTION_SECONDS)
         self._purged = self._purging = store.purged(strategy)
 
     def _load(self) -> tuple[VectorIndex, int]:

@@ -21,7 +21,7 @@ from ragd.config import Settings
 from ragd.embedders import BUNDLED, details, source_of
 from ragd.embedding import Embedder
 from ragd.errors import RagdError, TransientError, UnavailableError
-from ragd.follower import COMPACTION_SECONDS, Follower
+from ragd.follower import COMPACTION_AFTER_START_SECONDS, Follower
 from ragd.heartbeat import read_heartbeat
 from ragd.index import VectorIndex
 from ragd.index.background import BackgroundSave
@@ -196,7 +196,7 @@ def test_a_single_deleted_vector_leaves_within_a_day(
     directory = settings.index_dir / STRATEGY
     assert holding(directory, vectors[0]), "the generation before has it"
     again = follower_of(settings, embedder, store)  # and a restart does not forget that it has
-    settle(again, again._compaction_due + COMPACTION_SECONDS)
+    settle(again, time.monotonic() + COMPACTION_AFTER_START_SECONDS + 1)
     again._saver.wait()
     assert holding(directory, vectors[0]) == set()
 

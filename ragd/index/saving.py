@@ -28,7 +28,7 @@ SNAPSHOT_AT_ONCE_SHARE = 0.1
 
 SMALL = 20_000
 LEFT_AT_CLOSE_SHARE = 0.05
-"""supervisord waits two seconds for a process to stop, and an index of more than SMALL takes its part of that."""
+"""supervisord waits seven seconds for a process to stop, and an index of more than SMALL takes its part of that."""
 
 
 @dataclass(frozen=True)
