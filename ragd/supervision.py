@@ -214,7 +214,7 @@ def _read_to_end(connection: socket.socket, deadline: float) -> bytes:
 def _refusal(method: str, arguments: Sequence[Any], code: int, text: str) -> RagdError:
     if code == FaultCode.SHUTDOWN_STATE:
         return ShuttingDownError()
-    about = arguments[0] if arguments and isinstance(arguments[0], str) else "everything"
+    about = arguments[0].removeprefix(f"{GROUP}:") if arguments and isinstance(arguments[0], str) else "everything"
     return RefusedError(f"supervisord refuses {method.rpartition('.')[2]} of {about}: {text}", code)
 
 

@@ -243,7 +243,7 @@ def test_who_keeps_deleted_text_no_longer_keeps_none(store: Store) -> None:
 def test_a_later_bound_takes_the_message_at_the_earlier_one(store: Store) -> None:
     post(store, (1, ANN), (2, ANN), (3, ANN))
     for second in (2, 3):
-        store.erasures.keep_from(CHANNEL, at(second))
+        store.erasures.keep_from({CHANNEL: at(second)})
         while store.erasures.is_cutting():
             store.erasures.erase_older()
     assert [row(store, second) == GONE for second in (1, 2, 3)] == [True, True, False]
