@@ -66,6 +66,7 @@ LAYERS = (
         "auditing",
         "trace",
     ),
+    ("process_status",),
     ("keeper", "status", "metrics", "erasing"),
     ("bot", "outside"),
     ("capture", "syncer", "searcher", "watchdog"),

@@ -12,7 +12,8 @@ from ragd.config import load_settings
 from ragd.errors import ExitCode
 from ragd.heartbeat import Counter
 from ragd.model_status import describe_model
-from ragd.status import ProcessStatus, Status, StoreStatus, collect_status
+from ragd.process_status import ProcessStatus
+from ragd.status import Status, StoreStatus, collect_status
 
 EXIT_CODES = {"healthy": ExitCode.OK, "degraded": ExitCode.ERROR, "down": ExitCode.DOWN}
 

@@ -20,7 +20,8 @@ from ragd.bot.commands.sync_report import (
 from ragd.bot.commands.wording import TEXT_ROOM, width
 from ragd.health.history import CheckHistory
 from ragd.heartbeat import Counter
-from ragd.status import OpenAlert, ProcessStatus, Status, StoreStatus, SupervisorStatus
+from ragd.process_status import ProcessStatus, SupervisorStatus
+from ragd.status import OpenAlert, Status, StoreStatus
 from tests.bot.bots import settings_in
 
 STORE = StoreStatus(10, 1, 2, 3, 3, 0, 0, 4, 5, 6, "3.54.1")

@@ -15,7 +15,8 @@ import ragd
 from ragd.bot.commands.wording import TEXT_ROOM, clip, disk, inert, memory, plural, span, table
 from ragd.config import Settings
 from ragd.model_status import describe_model
-from ragd.status import ProcessStatus, Status, collect_status
+from ragd.process_status import ProcessStatus
+from ragd.status import Status, collect_status
 
 CPU_SECONDS = 0.3
 """How long processor time is measured."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from ragd.bot.commands.wording import TEXT_ROOM, clip, moment, plural, table
 from ragd.config import Settings
 from ragd.heartbeat import Counter
-from ragd.status import ProcessStatus, collect_status
+from ragd.process_status import ProcessStatus
+from ragd.status import collect_status
 from ragd.store import Store
 
 
