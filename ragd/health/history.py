@@ -36,8 +36,10 @@ class CheckHistory:
 def read_history(store: HealthStore, now: float) -> tuple[CheckHistory, ...]:
     """By the order of CHECKS; checks that this ragd does not know come last. Raises RagdError."""
     tallies = store.tallies(now - DAY_SECONDS)
-    of_check = {state.name: [tally for tally in tallies if tally.name == state.name] for state in store.states()}
-    found = [_history(state, of_check[state.name], now) for state in store.states()]
+    found = [
+        _history(state, [tally for tally in tallies if tally.name == state.name], now)
+        for state in store.states()  # once: the watchdog may add a check at any moment
+    ]
     return tuple(sorted(found, key=lambda check: (_rank(check.name), check.name)))
 
 

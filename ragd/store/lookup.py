@@ -266,7 +266,7 @@ class Lookup(Queries):
         within, parameters = reach(wanted)
         row = self._one(
             f"WITH r AS MATERIALIZED ({within}) SELECT coalesce(max("
-            "(SELECT count(*) FROM message WHERE change > s.position AND channel_id IN r)"
+            "(SELECT count(*) FROM message WHERE change > s.position AND +channel_id IN r)"
             " + (SELECT coalesce(sum(messages), 0) FROM dirty_cell d"
             " WHERE d.strategy = s.strategy AND d.channel_id IN r)), 0) FROM sync_state s",
             *parameters,

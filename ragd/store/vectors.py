@@ -163,13 +163,14 @@ class VectorStore(Queries):
         found: dict[int, Passage] = {}
         for part in _slices(chunk_ids):
             rows = self._all(
+                # The `+` keeps SQLite from reading the whole channel for each chunk instead of the chunk's messages.
                 "SELECT c.id, c.strategy, ch.guild_id, coalesce(g.name, ''), ch.id, ch.name,"
                 " m.id, m.author_id, m.author_name, m.content, m.extra"
                 f" FROM chunk c JOIN channel ch ON ch.id = c.channel_id AND {FINDABLE.format('ch')}"
                 f" LEFT JOIN channel p ON p.id = ch.parent_id AND ch.type IN ({THREADS})"
                 " LEFT JOIN guild g ON g.id = ch.guild_id"
                 " JOIN chunk_message cm ON cm.chunk_id = c.id"
-                " JOIN message m ON m.id = cm.message_id AND m.channel_id = c.channel_id AND m.chunkable"
+                " JOIN message m ON m.id = cm.message_id AND +m.channel_id = c.channel_id AND m.chunkable"
                 f" WHERE c.id IN ({_marks(part)}) AND NOT coalesce(g.removed, 0)"
                 f" AND (p.id IS NULL OR {OPEN.format('p')}) ORDER BY c.id, m.id",
                 *part,

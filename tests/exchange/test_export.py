@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ragd.errors import CannotCreateError, UsageError
 from ragd.exchange import formats
 from ragd.exchange.exporting import Exporter, Wanted
+from ragd.exchange.fields import LARGEST_ID
 from ragd.exchange.formats import CSV_COLUMNS, Format
 from ragd.exchange.importing import Importer
 from ragd.snowflake import to_unix_ms
@@ -182,7 +183,7 @@ def test_a_directory_that_is_not_there(store: Store, tmp_path: Path) -> None:
 # There and back
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-ids = st.integers(1, 2**63 - 1)
+ids = st.integers(1, LARGEST_ID)
 named = st.fixed_dictionaries({"id": ids, "name": words})
 embeds = st.fixed_dictionaries(
     {},
