@@ -30,7 +30,7 @@ HELD_OUT = 2_000
 KEY = {"model_key": "benchmark", "strategy": "benchmark"}
 STRATEGY = "temporal"
 
-FULL = {"sizes": (10_000, 50_000, 100_000, 500_000), "texts": 60_000, "queries": 300}
+FULL = {"sizes": (10_000, 50_000, 100_000), "texts": 60_000, "queries": 300}
 QUICK = {"sizes": (500,), "texts": 0, "queries": 20}
 
 

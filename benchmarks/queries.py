@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.stage import SandboxProcess, outside, texts, variables, worker, workspace
 from benchmarks.tables import Table, number, p50_p99
 from benchmarks.vectors import Vectors, synthetic
+from ragd.answers import Allowed, SearchRequest
 from ragd.chunking import cell_of, strategy_version
 from ragd.embedders import BUNDLED, details, source_of
 from ragd.embedding import Embedder
-from ragd.search_client import SearchRequest, ask_searcher
+from ragd.search_client import ask_searcher
 from ragd.snowflake import from_unix_seconds
 from ragd.store import Store
 from ragd.store.chunks import Cell, NewChunk, hash_text
@@ -25,6 +26,8 @@ QUICK: dict[str, Any] = {"sizes": (1_000,), "queries": 20, "limits": (10,), "wai
 
 STRATEGIES = ("temporal", "conversation")
 LIVELY_CHANNEL = CHANNEL + 1
+OPERATOR, MEMBER, EMBEDDING = KINDS = ("operator", "member", "embedding")
+ALLOW_LIST = Allowed([CHANNEL])
 NOWHERE = SandboxProcess("http://127.0.0.1:9/api", "ws://127.0.0.1:9/", "http://127.0.0.1:9")
 """Searcher and syncer never speak to Discord."""
 
@@ -34,18 +37,19 @@ BATCH = 1_000
 
 def run(sizes: tuple[int, ...], queries: int, limits: tuple[int, ...], waiting: int) -> list[Table]:
     """For each size: queries when nothing else goes on, then while the syncer works on what is waiting."""
-    columns = ("vectors", "index built in s", "limit", "idle p50 ms", "p99 ms", "embedding p50 ms", "p99 ms")
+    columns = ("vectors", "index built in s", "limit", *(f"{kind} p{at} ms" for kind in KINDS for at in (50, 99)))
     table = Table("Query latency", columns)
     notes = [
         f"{queries} different questions each, one connection each, client's time; model and index are warm. Half of the"
         " vectors in each of the two strategies, synthetic, real messages behind them.",
         "Index built: from the start of a searcher without a snapshot to its first answer.",
-        "Embedding: meanwhile the syncer embeds real messages with 2 threads on the same cores.",
+        "Operator: who may read everything. Member: with an allow-list, which holds the channel that has them all.",
+        "Embedding: a member, while the syncer embeds real messages with 2 threads on the same cores.",
     ]
     for size in sizes:
-        built, idle, busy, still_busy = measure(size, queries, limits, waiting)
+        built, taken, still_busy = measure(size, queries, limits, waiting)
         for limit in limits:
-            cells = [number(value) for taken in (idle[limit], busy[limit]) for value in p50_p99(taken)]
+            cells = [number(value) for kind in KINDS for value in p50_p99(taken[kind][limit])]
             table.add(f"{size:,}", number(built), str(limit), *cells)
         if not still_busy:
             notes.append(f"At {size:,} vectors the syncer was done before the last question was.")
@@ -55,8 +59,8 @@ def run(sizes: tuple[int, ...], queries: int, limits: tuple[int, ...], waiting: 
 
 def measure(
     size: int, queries: int, limits: tuple[int, ...], waiting: int
-) -> tuple[float, dict[int, list[float]], dict[int, list[float]], bool]:
-    """Seconds until the searcher is up; milliseconds by limit, idle and busy; whether work was left at the end."""
+) -> tuple[float, dict[str, dict[int, list[float]]], bool]:
+    """Seconds until the searcher is up; milliseconds by kind and limit; whether work was left at the end."""
     with workspace() as directory:
         environ = variables(NOWHERE, directory)
         path = settings_of(environ).database_path
@@ -64,20 +68,23 @@ def measure(
         begun = time.perf_counter()
         with worker("searcher", environ) as searcher:
             built = time.perf_counter() - begun
-            idle = {limit: ask_many(searcher, queries, limit) for limit in limits}
+            taken = {
+                OPERATOR: {limit: ask_many(searcher, queries, limit, "operator") for limit in limits},
+                MEMBER: {limit: ask_many(searcher, queries, limit, ALLOW_LIST) for limit in limits},
+            }
             leave_work(path, waiting)
             with worker("syncer", environ) as syncer:
                 until(lambda: syncer.counter("embedded"), "the syncer embeds")
-                busy = {limit: ask_many(searcher, queries, limit) for limit in limits}
+                taken[EMBEDDING] = {limit: ask_many(searcher, queries, limit, ALLOW_LIST) for limit in limits}
                 with outside(path) as store:
-                    return built, idle, busy, store.chunks.lag() > 0
+                    return built, taken, store.chunks.lag() > 0
 
 
-def ask_many(searcher: Process, queries: int, limit: int) -> list[float]:
+def ask_many(searcher: Process, queries: int, limit: int, access: Literal["operator"] | Allowed) -> list[float]:
     """How long each answer takes, in milliseconds; the first question is for warming up."""
     taken = []
     for text in texts(queries + 1):
-        request = SearchRequest(" ".join(text.split()[:10]), "operator", limit)
+        request = SearchRequest(" ".join(text.split()[:10]), access, limit)
         begun = time.perf_counter()
         ask_searcher(searcher.settings.search_socket, request)
         taken.append((time.perf_counter() - begun) * 1000)

@@ -7,8 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+import numpy as np
+
 from ragd.answers import PassageLine, SearchResult
 from ragd.asked import Wanted, parse
+from ragd.chunk_reach import ChunkReach, Ids
 from ragd.embedders import TextEmbedder
 from ragd.embedding import Vectors
 from ragd.errors import TransientError, UnavailableError
@@ -89,6 +92,7 @@ class Search:
         self._store = store
         self._vectors = store.vectors
         self._lookup = store.lookup
+        self._reach = ChunkReach(store)
         self._glance = Glance()
         self._embedder = embedder
         self._indexes = indexes
@@ -192,7 +196,7 @@ class Search:
         terms: Sequence[Term],
         wanted: Filter,
         limit: int,
-        allowed: Mapping[str, list[int] | None],
+        allowed: Mapping[str, Ids | None],
     ) -> list[SearchResult]:
         deep = max(WORD_HITS, 2 * limit)
         hits = self._lookup.ranked(terms, wanted, deep) if terms else self._lookup.newest(wanted, deep)
@@ -224,13 +228,13 @@ class Search:
             return dict.fromkeys(texts, 1.0)  # only filters were asked for: what passes is what was meant
         return self._glance.shares(texts, terms, self._lookup.weights(terms))
 
-    def _allowed(self, wanted: Filter) -> dict[str, list[int] | None]:
+    def _allowed(self, wanted: Filter) -> dict[str, Ids | None]:
         if wanted.is_empty:
             return dict.fromkeys(self._indexes)
-        return {strategy: self._vectors.allowed_chunks(strategy, wanted) for strategy in self._indexes}
+        return {strategy: self._reach.allowed(strategy, wanted) for strategy in self._indexes}
 
     def _nearest(
-        self, vector: Vectors | None, fetch: int, allowed: Mapping[str, list[int] | None]
+        self, vector: Vectors | None, fetch: int, allowed: Mapping[str, Ids | None]
     ) -> tuple[list[tuple[int, float]], bool]:
         """Chunk ids by cosine over all strategies, and whether that was all there is."""
         if vector is None:
@@ -248,7 +252,7 @@ class Search:
         near: Sequence[tuple[int, float]],
         hits: Sequence[tuple[int, float]],
         vector: Vectors | None,
-        allowed: Mapping[str, list[int] | None],
+        allowed: Mapping[str, Ids | None],
     ) -> tuple[Fusion, dict[int, Passage]]:
         fusion = Fusion()
         passages: dict[int, Passage] = self._vectors.passages([chunk_id for chunk_id, _ in near])
@@ -269,12 +273,15 @@ class Search:
             fusion.add_by_words(place, _ids(passages[place]), message_id, match, cosines.get(place))
         return fusion, passages
 
-    def _homes(self, message_ids: Sequence[int], allowed: Mapping[str, list[int] | None]) -> dict[int, int]:
+    def _homes(self, message_ids: Sequence[int], allowed: Mapping[str, Ids | None]) -> dict[int, int]:
         """A chunk that each message is shown in."""
         homes = self._vectors.homes(message_ids, list(self._indexes))
-        if all(ids is None for ids in allowed.values()):
+        if not homes or all(ids is None for ids in allowed.values()):
             return homes
-        permitted = {chunk_id for ids in allowed.values() if ids is not None for chunk_id in ids}
+        wanted = np.array(list(homes.values()), np.int64)
+        permitted = {
+            one for ids in allowed.values() if ids is not None for one in wanted[np.isin(wanted, ids)].tolist()
+        }
         return {message_id: chunk_id for message_id, chunk_id in homes.items() if chunk_id in permitted}
 
     def _cosines(self, vector: Vectors | None, chunk_ids: Collection[int]) -> dict[int, float]:

@@ -50,7 +50,7 @@ LAYERS = (
     ),
     ("remote_embedding", "model_status", "indexes"),
     ("embedders",),
-    ("noise",),
+    ("noise", "chunk_reach"),
     ("search", "follower"),
     (
         "answering",

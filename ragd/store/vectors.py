@@ -27,6 +27,16 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceChanges:
+    """Which chunks of a strategy came, and went, since somebody looked."""
+
+    added: list[tuple[int, int]]
+    """Chunk and channel, ascending by chunk."""
+    removed: list[int]
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class Members:
     """Ids of chunks that an index must hold, and of those that it may: what changed after it followed last."""
 
@@ -109,13 +119,17 @@ class VectorStore(Queries):
         more = len(added) == limit
         if more:
             upto = added[-1][0]
-        removed = self._all(
+        return Changes([(row[1], row[2]) for row in added], self._removed(strategy, position, upto), upto, more)
+
+    def _removed(self, strategy: str, position: int, upto: int) -> list[int]:
+        """Chunks removed after one change number and up to another."""
+        rows = self._all(
             "SELECT chunk_id FROM chunk_removal WHERE strategy = ? AND change > ? AND change <= ?",
             strategy,
             position,
             upto,
         )
-        return Changes([(row[1], row[2]) for row in added], [row[0] for row in removed], upto, more)
+        return [row[0] for row in rows]
 
     def vector_count(self, strategy: str, model_id: int) -> int:
         """How many chunks of the strategy have a vector of the model."""
@@ -147,6 +161,23 @@ class VectorStore(Queries):
             row[0]
             for row in self._all(f"SELECT c.id FROM chunk c WHERE c.strategy = ? AND {where}", strategy, *parameters)
         ]
+
+    def place_changes(self, strategy: str, after_id: int, position: int) -> PlaceChanges | None:
+        """Chunks with higher ids than `after_id`, and those removed after change `position`; -1 is before all.
+
+        None if it is no longer known what was removed since then.
+        """
+        with self._snapshot():
+            if 0 <= position < self.oldest_followable():
+                return None
+            upto = self.last_change()
+            if upto == position:
+                return PlaceChanges([], [], position)
+            added = self._all(
+                "SELECT id, channel_id FROM chunk WHERE +strategy = ? AND id > ? ORDER BY id", strategy, after_id
+            )
+            removed = self._removed(strategy, position, upto) if position >= 0 else []
+        return PlaceChanges(added, removed, upto)
 
     def canary_chunks(self, strategy: str) -> list[int]:
         """Ids of the chunks that hold canaries: no other query may be told of them."""

@@ -63,6 +63,9 @@ OPERATIONS: dict[str, Callable[[Store], object]] = {
     "passages": lambda store: store.vectors.passages([chunk_of(store, MIDDLE)]),
     "bare passages": lambda store: store.vectors.bare_passages([MIDDLE]),
     "neighbours": lambda store: store.vectors.neighbours(CHANNEL, MIDDLE, 3),
+    "where new chunks are": lambda store: store.vectors.place_changes(
+        STRATEGY, 2 * LARGE, store.vectors.last_change() - 1
+    ),
     "canaries": lambda store: store.vectors.canaries_in([chunk_of(store, MIDDLE)]),
     "surroundings": lambda store: store.surroundings.around(MIDDLE, READER, 3, 3),
     "people": lambda store: store.surroundings.people("nobody"),
