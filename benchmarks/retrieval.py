@@ -209,5 +209,8 @@ def run(questions: int | None) -> list[Table]:
             way, _, chosen_name = name.partition(" ")
             table.add(way, chosen_name or "-", *(f"{value:.3f}" for value in figures(ranks)))
         bench.store.close()
-    table.notes.append(f"{len(test)} questions with a reply, hidden while asked.")
+    table.notes.append(
+        f"{len(test)} questions with a reply, hidden while asked: the half that nothing was tuned on. One question is"
+        f" {1 / len(test):.4f}."
+    )
     return [table]

@@ -160,6 +160,7 @@ class Eraser:
         started = time.monotonic()
         try:
             self._merge_words()
+            self._drop_orphans()
             rewrite_database(path, self._go_on)
         except TransientError as error:
             self._rewrite_due = now + DUE_SECONDS
@@ -169,6 +170,13 @@ class Eraser:
         self._rewrite_due = time.monotonic() + REST_FACTOR * took
         self._erasures.advance(ids, "log")
         _log.info("database rewritten in %.1f s for %d erasures", took, len(ids))
+
+    def _drop_orphans(self) -> None:
+        """Vectors of no chunk may be of what is being erased."""
+        last = self._store.chunks.drop_orphans()
+        while last:
+            self._go_on()
+            last = self._store.chunks.drop_orphans(last)
 
     def _merge_words(self) -> None:
         """Words of removed messages stay in the indexes of words until those are merged as a whole."""

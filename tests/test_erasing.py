@@ -81,6 +81,16 @@ def test_alone_it_comes_to_an_end_and_leaves_nothing(settings: Settings, store: 
     assert list(settings.index_dir.iterdir()) == []
 
 
+def test_vectors_that_a_killed_syncer_left_go_too(settings: Settings, store: Store) -> None:
+    """It stores the vectors of a cell's texts before the next cell has chunks of them."""
+    insert = "INSERT INTO vector (model_id, text_hash, data) VALUES (?, ?, ?)"
+    for nth in range(4_500):
+        store._execute(insert, 1, nth.to_bytes(32, "big"), bytes(4))
+    forget(store)
+    Eraser(settings, store, alone=True).run()
+    assert store._one("SELECT count(*) FROM vector") == (0,)
+
+
 def test_it_waits_for_the_searcher_and_takes_what_nobody_serves(settings: Settings, store: Store) -> None:
     (settings.index_dir / "single").mkdir(parents=True)
     store._execute("UPDATE counter SET value = 5 WHERE name = 'chunk_change'")

@@ -170,12 +170,6 @@ class Store(Queries):
         """When the archived threads of each channel were last listed to the end, Unix ms, 0 for never."""
         return dict(self._all("SELECT id, threads_listed_at FROM channel WHERE NOT deleted"))
 
-    def newest_ids(self) -> dict[int, int]:
-        """The newest stored message id of each channel that has one."""
-        newest: dict[int, int] = dict(self._all("SELECT channel_id, max(id) FROM message GROUP BY channel_id"))
-        newest.pop(CANARY_CHANNEL, None)
-        return newest
-
     def counts(self) -> Counts:
         """Of what people wrote. The canary is taken off, not left out: so all are counted from an index alone."""
         mine = f"channel_id = {CANARY_CHANNEL}"

@@ -369,9 +369,28 @@ class ChunkStore(VectorTable):
 
     def _drop_unused_vector(self, text_hash: bytes) -> int:
         return self._execute(
-            "DELETE FROM vector WHERE text_hash = ?1 AND NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.text_hash = ?1)",
+            # model by model: the table is ordered by model, and without one all of it would be read
+            "DELETE FROM vector WHERE model_id IN (SELECT id FROM model) AND text_hash = ?1"
+            " AND NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.text_hash = ?1)",
             text_hash,
         )
+
+    def drop_orphans(self, after: tuple[int, bytes] = (-1, b""), limit: int = 2_000) -> tuple[int, bytes] | None:
+        """Of the next vectors drop those of texts that no chunk has, which a cell that was never finished left.
+
+        Returns where to go on, None at the end. Reads without a lock.
+        """
+        unused = "NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.text_hash = vector.text_hash)"
+        page = self._all(
+            f"SELECT model_id, text_hash, {unused} FROM vector WHERE (model_id, text_hash) > (?, ?)"
+            " ORDER BY model_id, text_hash LIMIT ?",
+            *after,
+            limit,
+        )
+        if orphans := [(row[0], row[1]) for row in page if row[2]]:
+            with self._transaction():
+                self._execute_many(f"DELETE FROM vector WHERE model_id = ? AND text_hash = ? AND {unused}", orphans)
+        return (page[-1][0], page[-1][1]) if len(page) == limit else None
 
     # Repair
 

@@ -14,14 +14,18 @@ import pytest
 from ragd.chunking import cell_of
 from ragd.store import Store
 from ragd.store.chunks import Cell, NewChunk, hash_text
-from ragd.store.events import ChannelsSeen, Deleted, Edited, GuildSeen, Posted
+from ragd.store.events import ChannelsSeen, Deleted, Edited, GuildSeen, PageRead, Posted, Reacted
 from ragd.store.scope import Filter
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
+from tests.store.test_erasure import MODEL
 
 STRATEGY = "temporal"
 SMALL, LARGE = 100, 4_000
 MARGIN = 2.5
 """Trees of pages are deeper where there is more; a walk through the channel would cost 40 times as much."""
+
+LONELY = 77
+"""Wrote a single message."""
 
 READER = Filter(frozenset([CHANNEL]))
 
@@ -32,7 +36,9 @@ def filled(path: Path, messages: int) -> Store:
     ids = [at(nth) for nth in range(messages)]
     ingest = store.ingest()
     ingest.apply([GuildSeen(GUILD, "guild"), ChannelsSeen([channel(ids[-1])])])
-    ingest.apply([Posted(message(message_id, f"words {nth}")) for nth, message_id in enumerate(ids)])
+    ingest.apply(
+        [Posted(message(one, f"words {nth}", author_id=LONELY if nth == 5 else 5)) for nth, one in enumerate(ids)]
+    )
     store.chunks.begin_strategies({STRATEGY: 1})
     commit(store, ids)
     store._execute("UPDATE sync_state SET position = (SELECT value FROM counter WHERE name = 'message_change')")
@@ -40,24 +46,34 @@ def filled(path: Path, messages: int) -> Store:
 
 
 def commit(store: Store, ids: list[int]) -> None:
+    model_id = store.embeddings.register(MODEL).id
     chunks = [NewChunk(f"key {mid}", [mid], f"text {mid}", hash_text(f"text {mid}")) for mid in ids]
     cell = Cell(STRATEGY, CHANNEL, cell_of(ids[0]), ids[0], ids[-1], 0)
-    store.chunks.commit_cell(cell, [], chunks, {1: {chunk.text_hash: bytes(4) for chunk in chunks}})
+    store.chunks.commit_cell(cell, [], chunks, {model_id: {chunk.text_hash: bytes(4) for chunk in chunks}})
 
 
 def chunk_of(store: Store, message_id: int) -> int:
     return store.vectors.homes([message_id], [STRATEGY])[message_id]
 
 
+def replace_chunk(store: Store) -> None:
+    cell = Cell(STRATEGY, CHANNEL, cell_of(MIDDLE), MIDDLE, MIDDLE, 0)
+    new = NewChunk("new", [MIDDLE], "new text", hash_text("new text"))
+    store.chunks.commit_cell(
+        cell, [chunk_of(store, MIDDLE)], [new], {store.embeddings.register(MODEL).id: {new.text_hash: bytes(4)}}
+    )
+
+
 def forget(store: Store) -> None:
-    store.people.opt_out(77)
-    store.erasures.forget_user(77, at(10**6), "operator")
+    store.people.opt_out(LONELY)
+    store.erasures.forget_user(LONELY, at(10**6), "operator")
     for erasure in store.erasures.open():
         store.erasures.erase_some(erasure)
 
 
 MIDDLE = at(50)
 NEW = at(10**6)
+KNOWN = message(MIDDLE, "words 50")
 
 OPERATIONS: dict[str, Callable[[Store], object]] = {
     "passages": lambda store: store.vectors.passages([chunk_of(store, MIDDLE)]),
@@ -73,13 +89,21 @@ OPERATIONS: dict[str, Callable[[Store], object]] = {
     "newest": lambda store: store.lookup.newest_id(READER),
     "lag": lambda store: store.lookup.lag(READER),
     "trace": lambda store: (store.traces.message(MIDDLE), store.traces.chunks(MIDDLE)),
-    "what is kept of a member": lambda store: store.people.kept(77),
+    "what is kept of a member": lambda store: store.people.kept(LONELY),
     "post": lambda store: store.ingest().apply([Posted(message(NEW))]),
+    "page": lambda store: store.ingest().apply([PageRead(GUILD, CHANNEL, NEW, NEW, [message(NEW)])]),
+    "page that is known": lambda store: store.ingest().apply([PageRead(GUILD, CHANNEL, MIDDLE, MIDDLE, [KNOWN])]),
+    "reaction": lambda store: store.ingest().apply([Reacted(MIDDLE, "+", 1)]),
+    "channel": lambda store: store.ingest().apply([ChannelsSeen([channel(NEW, name="renamed")])]),
     "edit": lambda store: store.ingest().apply([Edited(message(MIDDLE, "other", edited_at=1_700_000_100_000))]),
     "delete": lambda store: store.ingest().apply([Deleted(GUILD, CHANNEL, [MIDDLE])]),
     "chunk": lambda store: commit(store, [NEW]),
+    "replace a chunk": replace_chunk,
     "dirty cells": lambda store: store.chunks.dirty_cells(STRATEGY, 10),
     "forget a member": forget,
+    "keep all": lambda store: store.erasures.keep_from({CHANNEL: at(0)}),
+    "mark as deleted in time": lambda store: store.erasures.keep_deleted_until(2_000_000_000_000),
+    "coverage": lambda store: store.coverage.holes(),
     "erase deleted": lambda store: store.erasures.erase_deleted(2_000_000_000_000),
 }
 
