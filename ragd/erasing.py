@@ -46,6 +46,16 @@ CHECKPOINT_BUSY_SECONDS = 2.0
 SPARE_BYTES = 16 * 2**20
 
 
+def clock_ahead(settings: Settings) -> float | None:
+    """How many seconds our clock is ahead of Discord's, as capture saw it last; None while it does not say."""
+    with contextlib.suppress(DamagedError, OSError):
+        beat = read_heartbeat(settings.heartbeat_dir, "capture")
+        ahead = beat.counters.get("clock_ahead_seconds") if beat else None
+        if beat and isinstance(ahead, int | float) and abs(time.time() - beat.written_at) < FRESH_SECONDS:
+            return ahead
+    return None
+
+
 class Eraser:
     """Belongs to one thread, that of the store."""
 
@@ -132,11 +142,8 @@ class Eraser:
 
         Ours may be set wrong, and what is erased for that nobody can bring back.
         """
-        with contextlib.suppress(DamagedError, OSError):
-            beat = read_heartbeat(self._settings.heartbeat_dir, "capture")
-            ahead = beat.counters.get("clock_ahead_seconds") if beat else None
-            if beat and isinstance(ahead, int | float) and abs(time.time() - beat.written_at) < FRESH_SECONDS:
-                return time.time() - ahead
+        if (ahead := clock_ahead(self._settings)) is not None:
+            return time.time() - ahead
         return min(time.time(), to_unix_seconds(self._erasures.newest_id()))
 
     # Files

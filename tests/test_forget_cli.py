@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from ragd.config import Settings
+from ragd.snowflake import from_unix_seconds
 from ragd.store import Store
 from ragd.store.events import ChannelsSeen, GuildSeen, Posted
 from tests.store.factories import GUILD, at, channel, message
 from tests.test_control_cli import Operator
+from tests.test_erasing import hear_capture
 from tests.test_status import settings_in
 
 ANN, BEN = 5, 6
@@ -74,3 +77,17 @@ def test_who_cannot_be_told_is_refused_in_a_line(settings: Settings, ragdctl: Op
     assert answer.stderr.count("\n") == 1
     assert "\x1b" not in answer.stderr
     assert (kept(settings, ANN), kept(settings, BEN)) == (2, 2)
+
+
+def test_with_a_clock_that_is_ahead_what_is_written_later_is_kept(settings: Settings, ragdctl: Operator) -> None:
+    """Ours says a month more than Discord's, by which messages have their ids."""
+    hear_capture(settings, ahead=30 * 86_400)
+    assert ragdctl("forget", str(BEN), "--yes").returncode == 0
+    in_truth = time.time() - 30 * 86_400
+    before, after = from_unix_seconds(in_truth - 5), from_unix_seconds(in_truth + 60)
+    store = Store.open(settings.database_path)
+    store.ingest().apply([Posted(message(one, "kettle", author_id=BEN)) for one in (before, after)])
+    written = {row[0] for row in store._all("SELECT id FROM message WHERE author_id = ?", BEN)}
+    store.close()
+    assert after in written
+    assert before not in written

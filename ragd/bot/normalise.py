@@ -119,15 +119,6 @@ def guild_channels(guild: discord.Guild) -> list[AnyChannel]:
     return [*(channel for channel in guild.channels if isinstance(channel, kinds)), *guild.threads]
 
 
-def readable_channels(guild: discord.Guild) -> list[MessageChannel]:
-    """Channels and active threads of a guild with messages that the bot may read."""
-    return [
-        channel
-        for channel in guild_channels(guild)
-        if not isinstance(channel, discord.ForumChannel) and can_read(channel)
-    ]
-
-
 def thread_parents(guild: discord.Guild) -> list[ThreadParent]:
     """Channels of a guild whose threads the bot may read."""
     parents: list[ThreadParent] = [*guild.text_channels, *guild.forums]

@@ -101,6 +101,10 @@ class PeopleStore(Queries):
             )
         )
 
-    def present_id(self) -> int:
-        """An id that is above those of all messages of now, whatever our clock says."""
-        return max(from_unix_seconds(time.time()), int(self._one("SELECT coalesce(max(id), 0) FROM message")[0]))
+    def present_id(self, now: float | None = None) -> int:
+        """An id above those of all messages that are stored and of all that were written by `now`, by default the
+        present of our clock; Unix seconds."""
+        return max(
+            from_unix_seconds(time.time() if now is None else now),
+            int(self._one("SELECT coalesce(max(id), 0) FROM message")[0]),
+        )
