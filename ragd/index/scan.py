@@ -30,8 +30,9 @@ class Candidates(NamedTuple):
 
 def inner_products(matrix: NDArray[Any], query: Vectors, rows: Rows | None = None) -> Vectors:
     """`matrix[rows] @ query` in float32, shape (len(rows),); all rows without `rows`. `matrix` may hold int8."""
-    if rows is None and matrix.dtype == np.float32:
-        return np.asarray(matrix @ query)
+    if matrix.dtype == np.float32 and (rows is None or 2 * len(rows) > len(matrix)):
+        scores = np.asarray(matrix @ query)
+        return scores if rows is None else np.asarray(scores[rows])  # to gather most rows costs more than all products
     count = len(matrix) if rows is None else len(rows)
     scores = np.empty(count, np.float32)
     for start in range(0, count, BLOCK_ROWS):
