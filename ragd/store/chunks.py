@@ -45,6 +45,9 @@ _WIDEN = (
     " high_id = max(high_id, excluded.high_id), messages = messages + 1"
 )
 
+_UNUSED = "NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.text_hash = vector.text_hash)"
+"""Of a row of `vector`: no chunk has its text."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
@@ -380,16 +383,15 @@ class ChunkStore(VectorTable):
 
         Returns where to go on, None at the end. Reads without a lock.
         """
-        unused = "NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.text_hash = vector.text_hash)"
         page = self._all(
-            f"SELECT model_id, text_hash, {unused} FROM vector WHERE (model_id, text_hash) > (?, ?)"
+            f"SELECT model_id, text_hash, {_UNUSED} FROM vector WHERE (model_id, text_hash) > (?, ?)"
             " ORDER BY model_id, text_hash LIMIT ?",
             *after,
             limit,
         )
         if orphans := [(row[0], row[1]) for row in page if row[2]]:
             with self._transaction():
-                self._execute_many(f"DELETE FROM vector WHERE model_id = ? AND text_hash = ? AND {unused}", orphans)
+                self._execute_many(f"DELETE FROM vector WHERE model_id = ? AND text_hash = ? AND {_UNUSED}", orphans)
         return (page[-1][0], page[-1][1]) if len(page) == limit else None
 
     # Repair
