@@ -9,6 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ragd.answering.reply import Quote, Source
@@ -52,7 +53,8 @@ def extract(question: str, results: Sequence[SearchResult]) -> tuple[Source, ...
 def best_of(question: str, sources: Sequence[Source]) -> tuple[Source, ...]:
     """Those worth showing when nobody has read them: at most SHOWN, none much further from the question than the first.
 
-    Near by meaning, or with half of what the question says by weight in one message.
+    Near by meaning, or with half of what the question says by weight in one message. Numbered anew: a number that is
+    left out looks like something withheld.
     """
     weights = _weights(question, [source.result for source in sources])
     nearest = max((source.result.score for source in sources), default=0.0)
@@ -61,7 +63,8 @@ def best_of(question: str, sources: Sequence[Source]) -> tuple[Source, ...]:
         shares = (_share(line.text, weights) for line in lines_of(source.result))
         return source.result.score >= FAR * nearest or max(shares) >= FAR
 
-    return tuple(source for source in sources if source is sources[0] or is_near(source))[:SHOWN]
+    near = [source for source in sources if source is sources[0] or is_near(source)]
+    return tuple(replace(source, number=number) for number, source in enumerate(near[:SHOWN], 1))
 
 
 def lines_of(result: SearchResult) -> Sequence[PassageLine]:
