@@ -81,15 +81,21 @@ def machine(wheelhouse: Path) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="session")
-def fresh_service(machine: Machine) -> Service:
-    """ragd as `make install` leaves it: no token, not started."""
-    service = Service(machine)
-    service.install()
-    return service
+def installation(machine: Machine) -> Service:
+    """In whatever state the files before have left it: `pytest -n` gives a machine any files in any order."""
+    return Service(machine)
 
 
-@pytest.fixture(scope="session")
-def service(fresh_service: Service) -> Service:
-    """With a Discord and a token; whether it runs is each test's business."""
-    fresh_service.start_discord()
-    return fresh_service
+@pytest.fixture(scope="module")
+def fresh_service(installation: Service) -> Service:
+    """ragd as `make install` leaves it on a bare system: no token, not started."""
+    installation.purge()
+    installation.install()
+    return installation
+
+
+@pytest.fixture
+def service(installation: Service) -> Service:
+    """Installed, with a Discord and a token; whether it runs is each test's business."""
+    installation.furnish()
+    return installation

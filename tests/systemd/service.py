@@ -48,16 +48,36 @@ class Service:
     def install(self) -> None:
         self.install_log = self.machine.sh(INSTALL, seconds=240)
 
-    def start_discord(self) -> None:
-        """Start the sandbox and write the settings for it."""
+    def uninstall(self, *variables: str) -> None:
+        self.machine.run("make", "--no-print-directory", "-C", "/src", "uninstall", *variables)
+
+    def purge(self) -> None:
+        """Take away all of it, and the sandbox that runs from it."""
+        if self._has("/opt/ragd/current") or self._has("/etc/ragd"):
+            self.machine.try_run("systemctl", "stop", "discord")
+            self.uninstall("PURGE=1")
+
+    def furnish(self) -> None:
+        """Install what is not installed, and see to a Discord and the settings for it."""
+        if not self._has("/opt/ragd/current"):
+            self.install()
+        if self.machine.show("discord", "ActiveState") != "active":
+            self._start_discord()
+        if not self.machine.run("cat", "/etc/ragd/discord_bot_token").strip():
+            self.machine.write("/etc/ragd/ragd.env", SETTINGS)
+            self.machine.write("/etc/ragd/discord_bot_token", TOKEN + "\n")
+
+    def _has(self, path: str) -> bool:
+        return self.machine.try_run("test", "-e", path).returncode == 0
+
+    def _start_discord(self) -> None:
         self.machine.sh(
-            "systemd-run --quiet --unit=discord --property=WorkingDirectory=/tmp /opt/ragd/current/bin/ragd sandbox"
+            "rm -f /run/discord.json"
+            " && systemd-run --quiet --unit=discord --property=WorkingDirectory=/tmp /opt/ragd/current/bin/ragd sandbox"
             f" --port {REST_PORT} --control-port {CONTROL_PORT} --token {TOKEN} --seeded 0.1"
             " --ready-file /run/discord.json"
             " && for try in $(seq 200); do [ -e /run/discord.json ] && break || sleep 0.1; done"
         )
-        self.machine.write("/etc/ragd/ragd.env", SETTINGS)
-        self.machine.write("/etc/ragd/discord_bot_token", TOKEN + "\n")
 
     def post(self, text: str) -> int:
         """Somebody says something; returns the message's id."""

@@ -57,7 +57,8 @@ def test_without_a_token_it_says_so_and_stays_down(machine: Machine, fresh_servi
     assert machine.try_run("systemctl", "start", "ragd").returncode != 0
     assert machine.show("ragd", "ActiveState") == "failed"
     assert (machine.show("ragd", "ExecMainStatus"), machine.show("ragd", "NRestarts")) == ("78", "0")
-    (entry,) = machine.journal("-u", "ragd", "-p", "err", "SYSLOG_IDENTIFIER=ragd")
+    this_start = f"_SYSTEMD_INVOCATION_ID={machine.show('ragd', 'InvocationID')}"
+    (entry,) = machine.journal("-p", "err", this_start)
     assert entry["MESSAGE"].startswith("DISCORD_BOT_TOKEN is not set - write the token to /etc/ragd/discord_bot_token")
     assert machine.run("find", "/var/lib/ragd", "-type", "f") == ""
 

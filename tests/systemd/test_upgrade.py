@@ -1,4 +1,4 @@
-"""`make install` over an installation, and `make uninstall`: the last tests on this machine."""
+"""`make install` over an installation, and `make uninstall`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def test_an_upgrade_keeps_data_settings_and_what_runs(machine: Machine, service:
 
 
 def test_uninstall_keeps_the_data(machine: Machine, service: Service) -> None:
-    machine.run("make", "--no-print-directory", "-C", "/src", "uninstall")
+    service.running()
+    service.uninstall()
     assert machine.try_run("systemctl", "cat", "ragd").returncode
     assert machine.run("find", "/usr/local", "/etc/systemd", "-name", "ragd*") == ""
     assert machine.run("ls", "/opt/ragd") == ""
@@ -41,6 +42,7 @@ def test_uninstall_keeps_the_data(machine: Machine, service: Service) -> None:
 
 
 def test_purge_leaves_nothing(machine: Machine, service: Service) -> None:
-    machine.run("make", "--no-print-directory", "-C", "/src", "uninstall", "PURGE=1")
+    service.running()
+    service.uninstall("PURGE=1")
     assert machine.run("find", "/etc", "/var/lib", "/usr/local", "-name", "*ragd*") == ""
     assert machine.try_run("getent", "passwd", "ragd").returncode
