@@ -41,7 +41,6 @@ class Machine:
             **os.environ,
             "SDKIT_NAME": name,
             "SDKIT_STATE": f"/run/{name}",
-            "SDKIT_MAX_SECONDS": "900",
             "SDKIT_BIND": " ".join(f"{source}:{target}" for source, target in binds.items()),
         }
 
