@@ -196,7 +196,7 @@ def _run_sender(order: Order, seconds: float) -> Outcome:
     """Raises UnavailableError if there is no outcome in time."""
     try:
         run = subprocess.run(
-            [sys.executable, "-m", "ragd.sender"],
+            [sys.executable, "-P", "-m", "ragd.sender"],
             input=json.dumps(order).encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

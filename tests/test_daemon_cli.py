@@ -170,7 +170,7 @@ def test_conf_agrees_with_the_code() -> None:
     assert max(program.getint("stopwaitsecs") for program in programs.values()) + 2 < 10
     assert list(programs) == sorted(programs, key=lambda name: programs[name].getint("priority"))
     for name, program in programs.items():
-        assert program["command"] == f'"%(ENV_RAGD_PYTHON)s" -m ragd {name}'
+        assert program["command"] == f'"%(ENV_RAGD_PYTHON)s" -P -m ragd {name}'
         assert program.getint("startsecs") < daemon.FINAL_AFTER_SECONDS
         # the watchdog stays whatever it found: nobody else would tell
         assert program["exitcodes"] == ("78" if name == "watchdog" else "65,78")
@@ -195,7 +195,7 @@ def toy_command(short_path: Path) -> list[str]:
     (toys / "launcher.py").write_text(LAUNCHER)
     for name in PROCESSES:
         (toys / f"{name}.behaviour").write_text("steady")
-    conf = CONF.read_text().replace("-m ragd", f'"{toys}/toy.py"')
+    conf = CONF.read_text().replace("-P -m ragd", f'"{toys}/toy.py"')
     (toys / "supervisord.conf").write_text(conf)
     return [sys.executable, str(toys / "launcher.py"), str(toys / "supervisord.conf")]
 

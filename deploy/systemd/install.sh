@@ -66,7 +66,7 @@ install_settings() {
     # both are made with their modes before anybody writes a secret into them, and never touched again
     [ -e "$ETC/discord_bot_token" ] || install -m 0600 /dev/null "$ETC/discord_bot_token"
     if [ ! -e "$ETC/ragd.env" ]; then
-        "$DESTDIR$release/bin/python" -c 'from ragd.cli.control import main; main()' config --template >"$work/ragd.env"
+        "$DESTDIR$release/bin/python" -P -c 'from ragd.cli.control import main; main()' config --template >"$work/ragd.env"
         install -m 0640 "$work/ragd.env" "$ETC/ragd.env"
     fi
     [ -n "$DESTDIR" ] || chgrp ragd "$ETC" "$ETC/ragd.env"

@@ -130,7 +130,7 @@ def become_supervisord(settings: Settings, *, include: Path | None = None) -> No
     user = ["-u", "0"] if os.geteuid() == 0 else []
     sys.stdout.flush()
     offer_log_stream()
-    supervisord = [sys.executable, "-m", supervise.__name__, settings.log_format]
+    supervisord = [sys.executable, "-P", "-m", supervise.__name__, settings.log_format]
     os.execv(sys.executable, [*supervisord, "-n", "-c", str(conf), *user])  # noqa: S606
 
 

@@ -17,6 +17,7 @@ from ragd.heartbeat import PROCESSES
 from ragd.sandbox.client import SandboxThread
 from ragd.searcher import MAX_REQUEST_BYTES
 from tests.processes import Place, assert_complete, environment, furnish
+from tests.receivers import http_receiver
 from tests.test_peers import ask_as, needs_root
 from tests.tree.tree import INTERVALS, Tree
 
@@ -26,6 +27,12 @@ TOKEN = "MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs"
 HTTP_TOKEN = "for-prometheus-0123456789abcdef"
 DSN = "https://0123456789abcdef@127.0.0.1:9/7"
 SECRETS = (TOKEN, HTTP_TOKEN, DSN)
+
+
+PLANTED = ("supervisor", "ragd", "sdnotify", "discord", "hnswlib", "apprise", "sitecustomize")
+"""Modules in the working directory, which must not run: whoever writes there would be ragd."""
+
+RAN = "ran"
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +47,8 @@ def tree(place: Place, home: Path) -> Iterator[Tree]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     secrets = {"DISCORD_BOT_TOKEN": TOKEN, "RAGD_HTTP_TOKEN": HTTP_TOKEN, "SENTRY_DSN": DSN}
+    for module in PLANTED:
+        (home / f"{module}.py").write_text(f"open({str(home / RAN)!r}, 'a').write(__name__)")
     more = {"RAGD_LOG_LEVEL": "DEBUG", "RAGD_HTTP_PORT": str(port), **secrets}
     with Tree({**environment(place.sandbox, home / "data", **INTERVALS), **more}) as tree:
         tree.start().running()
@@ -110,6 +119,14 @@ def test_metrics_are_for_who_knows_the_token(tree: Tree) -> None:
         response.read()
         assert response.status == status
     assert json.loads(tree.run_other("ragdctl", "ready", "--json").stdout)["checks"], "ragdctl knows it"
+
+
+def test_no_code_is_taken_from_the_working_directory(tree: Tree, home: Path) -> None:
+    with http_receiver() as receiver:
+        tested = tree.run_other("ragdctl", "alert", "test", "--json", ALERT_URLS=receiver.url)
+        assert json.loads(tested.stdout)["ways"][-1]["delivered"], tested.stdout + tested.stderr
+    assert all((home / f"{module}.py").exists() for module in PLANTED)
+    assert not (home / RAN).exists(), (home / RAN).read_text()
 
 
 def test_nothing_that_was_written_holds_a_secret(tree: Tree) -> None:

@@ -59,7 +59,7 @@ class Tree:
         assert self._process is None or self._process.poll() is not None, "it runs already"
         # not in the checkout, whose .env is nobody's business here
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "ragd"]
+            command = [sys.executable, "-P", "-m", "ragd"]
             self._process = subprocess.Popen(
                 command, env={**self.variables, **more}, cwd=self.home, stdout=log, stderr=log
             )
@@ -80,7 +80,7 @@ class Tree:
         """Run `ragd` or `ragdctl` beside it, with the same settings, to its end."""
         entry_point = {"ragd": "ragd.cli.daemon", "ragdctl": "ragd.cli.control"}[command]
         return subprocess.run(
-            [sys.executable, "-c", f"from {entry_point} import main; main()", *arguments],
+            [sys.executable, "-P", "-c", f"from {entry_point} import main; main()", *arguments],
             env={**self.variables, **more},
             cwd=self.home,
             capture_output=True,

@@ -125,9 +125,9 @@ def bend_clock(path):
 if "FAULT_CLOCK" in os.environ:
     bend_clock(Path(os.environ["FAULT_CLOCK"]))
 
-# `python -m ragd NAME`: a process of the tree, and nothing else that runs in its environment
-if len(sys.orig_argv) == 4 and sys.orig_argv[1:3] == ["-m", "ragd"] and "FAULT_ORDERS" in os.environ:
-    orders = Orders(os.environ["FAULT_ORDERS"], sys.orig_argv[3])
+# `python -P -m ragd NAME`: a process of the tree, and nothing else that runs in its environment
+if len(sys.orig_argv) == 5 and sys.orig_argv[1:4] == ["-P", "-m", "ragd"] and "FAULT_ORDERS" in os.environ:
+    orders = Orders(os.environ["FAULT_ORDERS"], sys.orig_argv[4])
     orders.begin()
     patches = {"ragd.worker": patch_worker, "ragd.restarts": patch_restarts, "ragd.bot.journal": patch_journal}
     sys.meta_path.insert(0, Patcher(patches))
