@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
-from ragd.applied import record_settings
+from ragd.applied import read_applied, record_settings
 from ragd.cli.reload import FIXED, ORDER, READERS, TAKEN_OVER, changed_settings
 from ragd.config import Settings, variable
 from ragd.errors import ConfigError, UnavailableError
@@ -99,6 +101,20 @@ def test_a_credential_is_handed_over_once(short_path: Path, monkeypatch: pytest.
     (short_path / "discord_bot_token").write_text("one")
     record_settings("capture", settings_in(short_path))
     assert changed_settings(settings_in(short_path, DISCORD_BOT_TOKEN="two"), "capture") == frozenset()
+    applied = settings_in(short_path).applied_dir / "capture.json"
+    assert "DISCORD_BOT_TOKEN" not in json.loads(applied.read_text())["fingerprints"], "nobody would compare it"
+
+
+def test_fingerprints_of_a_secret_cannot_be_told_from_lists(short_path: Path) -> None:
+    """The group may read them."""
+    settings = settings_in(short_path)
+    for process in ("capture", "syncer"):
+        record_settings(process, settings)
+    records = [read_applied(settings.applied_dir, process).fingerprints for process in ("capture", "syncer")]
+    first, second = (record["DISCORD_BOT_TOKEN"] for record in records)
+    assert first != second, "salted"
+    assert hashlib.sha256(b"one").hexdigest()[:16] not in (first, second)
+    assert records[0]["COMMAND_PREFIX"] == records[1]["COMMAND_PREFIX"]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"fingerprints": 3, "fixed": []}'])

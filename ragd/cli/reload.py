@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 import typer
 
 from ragd.answering import require_client
-from ragd.applied import fingerprints, read_applied
+from ragd.applied import read_applied
 from ragd.cli.render import AsJson, print_json
 from ragd.cli.restart import END_SECONDS, replace_process
 from ragd.config import Settings, load_settings
@@ -135,8 +135,7 @@ def changed_settings(settings: Settings, process: str) -> frozenset[str]:
     Raises ConfigError if one of them needs a restart of the whole, UnavailableError if the process never started.
     """
     applied = read_applied(settings.applied_dir, process)
-    now = fingerprints(settings)
-    changed = frozenset(name for name, value in now.items() if applied.fingerprints.get(name) != value)
+    changed = applied.changed(settings)
     for name in changed.intersection(FIXED):
         raise ConfigError(f"{name} cannot change while ragd runs", hint="restart it: `systemctl restart ragd`")
     return frozenset(name for name in changed - applied.fixed if process in READERS.get(name, PROCESSES))
