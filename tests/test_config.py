@@ -134,10 +134,19 @@ def test_a_token_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_pat
         load_settings()
 
 
-@pytest.mark.parametrize("name", ["DISCORD_BOT_TOKEN_FILE", "RAGD_HTTP_TOKEN_FILE", "RAGD_LLM_API_KEY_FILE"])
-def test_a_token_in_the_place_of_its_file_is_not_shown(name: str) -> None:
+def test_a_settings_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("# café\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"^\.env: byte 6 is no UTF-8"):
+        load_settings()
+
+
+@pytest.mark.parametrize("secret", ["sesame-0123456789", "sk/sesame+0123456789", "mailto://ann:sesame@example.org"])
+@pytest.mark.parametrize(
+    "name", ["DISCORD_BOT_TOKEN_FILE", "RAGD_HTTP_TOKEN_FILE", "RAGD_LLM_API_KEY_FILE", "ALERT_URLS_FILE"]
+)
+def test_a_secret_in_the_place_of_its_file_is_not_shown(name: str, secret: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name}=\*+: cannot be read: No such file") as refused:
-        load_settings(**{name: "sesame-0123456789"})
+        load_settings(**{name: secret})
     assert "sesame" not in refused.value.one_line()
 
 

@@ -33,6 +33,13 @@ require_root() {
     [ -n "$DESTDIR" ] || [ "$(id -u)" = 0 ] || fail "this needs root: sudo make $1"
 }
 
+# It goes into the units, where a blank or a % would mean something else, and through sed.
+require_plain_prefix() {
+    case $PREFIX in
+    / | [!/]* | *[!A-Za-z0-9._/-]*) fail "PREFIX=$PREFIX: must be an absolute path of letters, digits and . _ -" ;;
+    esac
+}
+
 # The service's user must be able to execute it, which nobody can below /root and ProtectHome= forbids below /home.
 require_system_python() {
     "$SYSTEM_PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
@@ -85,8 +92,9 @@ install_units() {
 
 switch_to_release() {
     ln -sfn "$release" "$DESTDIR$PREFIX/current.new"
-    mv -T "$DESTDIR$PREFIX/current.new" "$DESTDIR$PREFIX/current"
+    # before the switch: whoever is interrupted after it must not take away what is in use
     trap 'rm -rf "$work"' EXIT
+    mv -T "$DESTDIR$PREFIX/current.new" "$DESTDIR$PREFIX/current"
     install -d "$LOCAL/bin"
     for program in ragd ragdctl; do
         ln -sfn "$PREFIX/current/bin/$program" "$LOCAL/bin/$program"
@@ -113,6 +121,7 @@ say_what_next() {
 }
 
 install_all() {
+    require_plain_prefix
     require_root install
     require_system_python
     install_release
@@ -125,6 +134,7 @@ install_all() {
 }
 
 uninstall_all() {
+    require_plain_prefix
     require_root uninstall
     # shellcheck disable=SC2086 - one word a unit
     ! systemd_runs || systemctl --quiet disable --now $UNITS 2>/dev/null || true

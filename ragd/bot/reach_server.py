@@ -76,10 +76,12 @@ def _read(body: bytes) -> tuple[int, str | None]:
     """User id, and guild. Raises RagdError."""
     try:
         asked = orjson.loads(body)
-        user, guild = str(asked["user"]), asked.get("guild")
+        user, guild = asked["user"], asked.get("guild")
     except (ValueError, TypeError, LookupError, AttributeError):
-        raise RagdError('the request must be {"user": ID, "guild": ID, name or null}') from None
-    user_id = read_snowflake(user)
+        user = guild = None
+    if not isinstance(user, str | int) or not isinstance(guild, str | int | None):
+        raise RagdError('the request must be {"user": ID, "guild": ID, name or null}')
+    user_id = read_snowflake(user := str(user))
     if not user_id:
         raise UsageError(f"{user[:24]!r} is no id of a user")
     return user_id, None if guild is None else str(guild)

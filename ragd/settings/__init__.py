@@ -24,6 +24,8 @@ MASK = "********"
 SHORTEST_SECRET = 8
 """Characters; a token of Discord's has about seventy."""
 
+PATH_BEGINS = ("/", "./", "../")
+
 UNIX_SOCKET_PATH_LIMIT = 107
 """Bytes in sun_path less its terminating NUL (unix(7))."""
 
@@ -59,8 +61,8 @@ class Settings(RunSettings, AnswerSettings, SearchSettings, CaptureSettings, Con
             except PermissionError:
                 continue
             except (OSError, UnicodeDecodeError) as error:
-                # without a slash it may be the token itself, put under the wrong name
-                file = path if "/" in str(path) or len(str(path)) < SHORTEST_SECRET else MASK
+                # what is no whole path may be the secret itself, put under the wrong name; keys and URLs have slashes
+                file = path if str(path).startswith(PATH_BEGINS) or len(str(path)) < SHORTEST_SECRET else MASK
                 problem = error.strerror if isinstance(error, OSError) else "it is no text"
                 raise ValueError(f"{name}_FILE={file}: cannot be read: {problem}") from None
         return {**values, **read}

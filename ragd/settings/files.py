@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from dotenv import dotenv_values
+
+from ragd.errors import ConfigError
 
 ENV_FILE = ".env"
 
@@ -39,8 +42,16 @@ def settings_files() -> tuple[Path, ...]:
 
 
 def settings_in_files() -> dict[str, str]:
-    """The file that has the last word on each variable, by name as written. Raises PermissionError."""
-    return {name: str(path) for path in settings_files() if path.is_file() for name in dotenv_values(path)}
+    """The file that has the last word on each variable, by name as written. Raises PermissionError, ConfigError."""
+    return {name: str(path) for path in settings_files() if path.is_file() for name in _names_in(path)}
+
+
+def _names_in(path: Path) -> Iterable[str]:
+    try:
+        return dotenv_values(path)
+    except UnicodeDecodeError as error:
+        where = f"{path}: byte {error.start + 1} is no UTF-8"
+        raise ConfigError(where, hint="save it as UTF-8, or keep to ASCII") from None
 
 
 def credential(variable: str) -> Path | None:
