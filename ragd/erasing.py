@@ -43,6 +43,9 @@ SPOOL = "capture.spool"
 """Where capture keeps what it cannot write yet; whoever is erased may have written some of that. Gone when read."""
 
 CHECKPOINT_BUSY_SECONDS = 2.0
+CHECKPOINT_SECONDS = 30.0
+"""Between two tries to empty the log while somebody reads: each holds up whoever writes."""
+
 SPARE_BYTES = 16 * 2**20
 
 
@@ -69,7 +72,7 @@ class Eraser:
         self._erasures = store.erasures
         self._breathe = breathe
         self._alone = alone
-        self._look_due = self._due_due = self._rewrite_due = 0.0
+        self._look_due = self._due_due = self._rewrite_due = self._log_due = 0.0
         self._promises: Promises | None = None
         self.done = 0
         """Slices, and looks at a rewriting that goes on: for the heartbeat, lest a long one pass for a hang."""
@@ -95,7 +98,7 @@ class Eraser:
         until = time.monotonic() + seconds
         self._write_promises()
         while self._erasures.open() and time.monotonic() < until:
-            self._look_due = self._rewrite_due = 0.0
+            self._look_due = self._rewrite_due = self._log_due = 0.0
             if not self._erase_some():
                 self._finish_files(time.monotonic())
                 if problem := next((one.problem for one in self._erasures.open() if one.problem), ""):
@@ -198,11 +201,18 @@ class Eraser:
         self._breathe()
 
     def _empty_log(self, erasures: Sequence[Erasure], now: float) -> None:
+        if now < self._log_due:
+            return
         ids = [erasure.id for erasure in erasures]
-        if self._store.checkpoint(CHECKPOINT_BUSY_SECONDS):
+        litestream = self._settings.litestream
+        # Litestream reads all the time, so waiting for it would be in vain, and nobody could write meanwhile
+        if self._store.checkpoint(0.0 if litestream else CHECKPOINT_BUSY_SECONDS):
             self._erasures.advance(ids, "index")
-        else:
-            self._erasures.wait(ids, "somebody reads the database: its log cannot be emptied")
+            return
+        self._log_due = now + CHECKPOINT_SECONDS
+        who = "Litestream" if litestream else "somebody"
+        hint = ": stop it for a minute (docs/litestream.md)" if litestream else ""
+        self._erasures.wait(ids, f"{who} reads the database, so its log cannot be emptied{hint}")
 
     def _await_index(self, erasures: Sequence[Erasure], now: float) -> None:
         strategies = self._settings.auto_sync_strategies

@@ -57,6 +57,10 @@ WORDS_FILLED_A_STEP = 300
 WORDS_COMPACTION_SECONDS = 24 * 3600.0
 """Longest that the words of a deleted message stay in the file."""
 
+WORK_SECONDS = 1.0
+"""While messages are being erased, from one look at the rest to the next: made after each slice, chunks of those who
+wrote much would be embedded again and again, only to go with the next slice."""
+
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 CHECKPOINT_BUSY_SECONDS = 2.0
 """How long one may wait for readers; nobody writes meanwhile."""
@@ -123,6 +127,7 @@ class Syncer:
         self._words_due = 0.0
         self._compacting = False
         self._full_pass_due = self._checkpoint_due = self._lag_due = self._checkpoint_blocked_until = 0.0
+        self._work_due = 0.0
         self._lag = 0
         self._made = self._removed = self._cells = 0
         self._steps = self._failed_steps = 0
@@ -152,8 +157,12 @@ class Syncer:
     def step(self, now: float) -> bool:
         """Erase what is to be erased, follow the feed, then make some dirty cells of each strategy anew."""
         try:
-            erasing = self._eraser.step(now)
-            busy = self._work() or erasing
+            erasing = self._erase(now)
+            busy = erasing
+            if not erasing or now >= self._work_due:
+                began = time.monotonic()
+                busy = self._work() or erasing
+                self._work_due = now + time.monotonic() - began + WORK_SECONDS
             self._steps += busy  # a look that finds nothing to do is no success that could outweigh a failure
             self._housekeeping(now, idle=not busy)
         except Stopped:
@@ -163,6 +172,13 @@ class Syncer:
             self._failed_steps += 1
             raise
         return busy
+
+    def _erase(self, now: float) -> bool:
+        began = time.monotonic()
+        erasing = self._eraser.step(now)
+        if erasing:
+            self._stop.wait(time.monotonic() - began)  # as long as capture could not write
+        return erasing
 
     def _work(self) -> bool:
         marked = sum(self._follow(strategy) for strategy in self._strategies)

@@ -140,9 +140,27 @@ def test_a_reader_keeps_the_log_and_it_says_so(
     reader = apsw.Connection(str(settings.database_path))
     reader.execute("BEGIN; SELECT count(*) FROM message").fetchall()
     steps(eraser := Eraser(settings, store), 5)
-    assert found(store, erasure_id).problem == "somebody reads the database: its log cannot be emptied"
+    assert found(store, erasure_id).problem == "somebody reads the database, so its log cannot be emptied"
     reader.close()
     steps(eraser, 3)
+    assert found(store, erasure_id).state == "index"
+
+
+@pytest.mark.parametrize("litestream", [False, True])
+def test_while_somebody_reads_it_tries_twice_a_minute(settings: Settings, store: Store, litestream: bool) -> None:
+    """Each try holds up whoever writes."""
+    settings = settings.model_copy(update={"litestream": litestream})
+    erasure_id = forget(store)
+    reader = apsw.Connection(str(settings.database_path))
+    reader.execute("BEGIN; SELECT count(*) FROM message").fetchall()
+    eraser, now = Eraser(settings, store), time.monotonic()
+    while found(store, erasure_id).state != "log" or not found(store, erasure_id).problem:
+        eraser.step(now := now + 1)
+    assert ("Litestream" in found(store, erasure_id).problem) is litestream
+    reader.close()
+    eraser.step(now + erasing.CHECKPOINT_SECONDS - 1)
+    assert found(store, erasure_id).state == "log"
+    eraser.step(now + erasing.CHECKPOINT_SECONDS + 1)
     assert found(store, erasure_id).state == "index"
 
 

@@ -15,8 +15,9 @@ from ragd.config import STRATEGY_NAMES, Settings, load_settings
 from ragd.embedding import Embedder
 from ragd.errors import TransientError
 from ragd.store import Store
+from ragd.store.erasure import SLICE
 from ragd.store.events import Deleted, Edited, Event, Posted
-from ragd.syncer import Syncer, source_message
+from ragd.syncer import WORK_SECONDS, Syncer, source_message
 from ragd.worker import StopFlag
 from tests.store.factories import CHANNEL, GUILD, at, message
 
@@ -98,6 +99,28 @@ def test_incremental_equals_from_scratch(embedder: Embedder, batches: list[list[
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store.open(tmp_path / "ragd.sqlite3")
+
+
+def test_what_others_said_is_embedded_again_when_somebody_is_erased(
+    store: Store, embedder: Embedder, tmp_path: Path
+) -> None:
+    """Not after each slice, whose next one would take it away again."""
+    syncer, ingest = make_syncer(store, embedder, tmp_path, AUTO_SYNC_STRATEGIES="single"), store.ingest()
+    messages = 3 * SLICE
+    ingest.apply(
+        [
+            Posted(message(at(nth), f"{'gone' if nth % 2 else 'stays'} {nth % 7}", author_id=1 + nth % 2))
+            for nth in range(2 * messages)
+        ]
+    )
+    settle(syncer)
+    store.erasures.forget_user(2, at(10**6), "member")
+    cells = syncer.counters()["cells"]
+    while any(erasure.state == "rows" for erasure in store.erasures.open()):
+        assert syncer.step(0.9 * WORK_SECONDS)
+        assert syncer.counters()["cells"] == cells
+    settle(syncer)
+    assert_consistent(store, embedder, ["single"])
 
 
 def test_the_open_tail_is_made_anew_and_closed_chunks_are_left_alone(

@@ -191,7 +191,9 @@ class ErasureStore(Queries):
             if erasure.kind == "channel":
                 counts = 0, *self._chunks.drop_channel(erasure.subject, SLICE)
             elif erasure.kind == "user":
-                counts = self._erase(self._of_user(erasure.subject, erasure.until_id))
+                # how far it goes as it is now: who asks again makes it larger (`_ask`), also a moment ago
+                (until_id,) = self._one("SELECT until_id FROM erasure WHERE id = ?", erasure.id)
+                counts = self._erase(self._of_user(erasure.subject, int(until_id)))
             else:
                 counts = self._erase_older()
             if any(counts):

@@ -16,6 +16,10 @@ from ragd.store.coverage import THREAD_TYPES
 FINDABLE = "NOT {0}.deleted AND NOT {0}.excluded AND ({0}.readable OR {0}.imported)"
 """What is kept of a channel that the bot may not read any more, or is told to leave alone, is found by nobody."""
 
+SHOWN = "m.chunkable AND m.id > coalesce((SELECT erased_until FROM person WHERE user_id = m.author_id), 0)"
+"""What must be true of a row `m` of `message` that is shown. Who has asked to be forgotten is found by nobody from that
+commit on, however many messages there are to erase."""
+
 OPEN = "NOT {0}.deleted AND ({0}.readable OR {0}.imported)"
 """What must be true of a thread's parent. Not that it is captured: whether a thread is left out is for the most
 specific of the listed ids to say, and stands in the thread's own row."""

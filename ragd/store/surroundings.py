@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ragd.store.database import Queries
-from ragd.store.scope import Filter, of_messages
+from ragd.store.scope import SHOWN, Filter, of_messages
 
 _COLUMNS = "m.id, m.author_id, m.author_name, m.content, m.extra, m.reply_to_id, m.edited_at"
 
@@ -46,14 +46,14 @@ class SurroundingsStore(Queries):
             rows = self._all(
                 f"SELECT {_COLUMNS}, ch.guild_id, coalesce(g.name, ''), ch.id, ch.name FROM message m"
                 " JOIN channel ch ON ch.id = m.channel_id LEFT JOIN guild g ON g.id = ch.guild_id"
-                f" WHERE m.id = ? AND {where}",
+                f" WHERE m.id = ? AND {SHOWN} AND {where}",
                 message_id,
                 *parameters,
             )
             if not rows:
                 return None
             *message, guild_id, guild_name, channel_id, channel_name = rows[0]
-            base = f"SELECT {_COLUMNS} FROM message m WHERE m.channel_id = ? AND m.chunkable AND m.id"
+            base = f"SELECT {_COLUMNS} FROM message m WHERE m.channel_id = ? AND {SHOWN} AND m.id"
             earlier = self._all(f"{base} < ? ORDER BY m.id DESC LIMIT ?", channel_id, message_id, before)
             later = self._all(f"{base} > ? ORDER BY m.id LIMIT ?", channel_id, message_id, after)
         return Surroundings(

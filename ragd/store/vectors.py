@@ -9,7 +9,7 @@ from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.chunks import REMOVALS_PRUNED
 from ragd.store.database import Queries
 from ragd.store.erasure import PURGE_WANTED, PURGED
-from ragd.store.scope import FINDABLE, OPEN, THREADS, Filter, of_chunks, reach
+from ragd.store.scope import FINDABLE, OPEN, SHOWN, THREADS, Filter, of_chunks, reach
 
 _VARIABLES = 500
 """Bound parameters a statement; SQLite allows 32,766, shorter lists keep statements in its cache."""
@@ -201,7 +201,7 @@ class VectorStore(Queries):
                 f" LEFT JOIN channel p ON p.id = ch.parent_id AND ch.type IN ({THREADS})"
                 " LEFT JOIN guild g ON g.id = ch.guild_id"
                 " JOIN chunk_message cm ON cm.chunk_id = c.id"
-                " JOIN message m ON m.id = cm.message_id AND +m.channel_id = c.channel_id AND m.chunkable"
+                f" JOIN message m ON m.id = cm.message_id AND +m.channel_id = c.channel_id AND {SHOWN}"
                 f" WHERE c.id IN ({_marks(part)}) AND NOT coalesce(g.removed, 0)"
                 f" AND (p.id IS NULL OR {OPEN.format('p')}) ORDER BY c.id, m.id",
                 *part,
@@ -237,7 +237,7 @@ class VectorStore(Queries):
                 "SELECT m.id, ch.guild_id, coalesce(g.name, ''), ch.id, ch.name, m.author_id, m.author_name, m.content,"
                 " m.extra FROM message m JOIN channel ch ON ch.id = m.channel_id"
                 " LEFT JOIN guild g ON g.id = ch.guild_id"
-                f" WHERE m.chunkable AND m.id IN ({_marks(part)})",
+                f" WHERE {SHOWN} AND m.id IN ({_marks(part)})",
                 *part,
             )
             for row in rows:
@@ -250,10 +250,11 @@ class VectorStore(Queries):
     ) -> tuple[list[PassageMessage], list[PassageMessage]]:
         """Up to so many messages before and after one in its channel, both ascending by id."""
         base = (
-            "SELECT id, author_id, author_name, content, extra FROM message WHERE channel_id = ? AND chunkable AND id"
+            "SELECT m.id, m.author_id, m.author_name, m.content, m.extra FROM message m"
+            f" WHERE m.channel_id = ? AND {SHOWN} AND m.id"
         )
-        before = self._all(f"{base} < ? ORDER BY id DESC LIMIT ?", channel_id, message_id, count)
-        after = self._all(f"{base} > ? ORDER BY id LIMIT ?", channel_id, message_id, count)
+        before = self._all(f"{base} < ? ORDER BY m.id DESC LIMIT ?", channel_id, message_id, count)
+        after = self._all(f"{base} > ? ORDER BY m.id LIMIT ?", channel_id, message_id, count)
         return [PassageMessage(*row) for row in reversed(before)], [PassageMessage(*row) for row in after]
 
     def canaries_in(self, chunk_ids: Sequence[int]) -> list[int]:

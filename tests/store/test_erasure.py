@@ -13,6 +13,7 @@ from ragd.store.chunks import Cell, NewChunk, hash_text
 from ragd.store.embeddings import NEWEST, ModelDetails
 from ragd.store.erasure import SLICE, Erasure
 from ragd.store.events import ChannelGone, ChannelsSeen, Deleted, Edited, Event, GuildSeen, PageRead, Posted
+from ragd.store.scope import Filter
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
 
 ANN, BOB = 5, 6
@@ -132,6 +133,34 @@ def test_killed_in_the_middle_it_goes_on(store: Store) -> None:
     assert store.erasures.forget_user(ANN, store.people.present_id(), "member") == erasure_id, "no second one meanwhile"
     assert forget(store, ANN).messages == SLICE + 9
     assert forget(store, ANN).messages == 0
+
+
+def test_from_the_wish_on_nothing_of_theirs_is_shown(store: Store) -> None:
+    """However many messages there are: nothing has been erased yet."""
+    post(store, (1, ANN), (2, BOB), (3, ANN), (4, BOB))
+    chunk(store, 1, 2)
+    store.erasures.forget_user(ANN, at(3), "member")
+    (chunk_id,) = store.vectors.homes([at(1)], ["single"]).values()
+    assert [one.id for one in store.vectors.passages([chunk_id])[chunk_id].messages] == [at(2)]
+    assert list(store.vectors.bare_passages([at(1), at(2)])) == [at(2)]
+    before, after = store.vectors.neighbours(CHANNEL, at(2), 5)
+    assert [one.id for one in (*before, *after)] == [at(4)]
+    assert store.surroundings.around(at(1), Filter(), 5, 5) is None
+    around = store.surroundings.around(at(2), Filter(), 5, 5)
+    assert around is not None
+    assert [one.id for one in (*around.before, *around.after)] == [at(4)]
+    assert row(store, 1)[1] == "secret 1"
+
+
+def test_who_asks_again_meanwhile_is_not_told_that_all_is_gone(store: Store) -> None:
+    post(store, (1, ANN))
+    store.erasures.forget_user(ANN, at(1), "member")
+    (read_before,) = store.erasures.open()
+    post(store, (2, ANN))
+    store.erasures.forget_user(ANN, at(2), "member")
+    while store.erasures.erase_some(read_before):
+        pass
+    assert [row(store, second) for second in (1, 2)] == [GONE, GONE]
 
 
 def test_opt_out_keeps_new_ones_out_and_old_ones_until_they_are_edited(store: Store) -> None:
