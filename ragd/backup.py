@@ -255,7 +255,7 @@ def newest_good(directory: Path) -> tuple[Backup, list[RagdError]]:
             return backup, bad
     raise UnavailableError(
         f"no sound backup in {directory}" + "".join(f"; {error}" for error in bad),
-        hint="move the database away by hand, and ragd fetches everything that Discord still has",
+        hint="move the database away, with its -wal and -shm, and ragd fetches everything that Discord still has",
     )
 
 
@@ -274,7 +274,8 @@ def refuse_sound(database: Path) -> None:
 
 
 def put_back(backup: Backup, database: Path, index_dir: Path) -> Path | None:
-    """Put a verified backup in the database's place; returns where the old one went, None if there was none.
+    """Put a verified backup in the database's place; returns where the old one went (its log, if that is all
+    there was of it), None if there was none.
 
     What members were promised since the backup (ragd/store/promises.py) is kept in it before it is put there. Nobody
     else may have the database open. Killed at any moment it leaves the old database or the new one there.
@@ -302,25 +303,28 @@ def put_back(backup: Backup, database: Path, index_dir: Path) -> Path | None:
 
 
 def _set_aside(database: Path) -> Path | None:
-    """Keep the old database under another name. It keeps its own as well, until the new one replaces it.
+    """Keep what there is of the old database under another name; returns that of its first file, None if there is none.
 
-    Its log goes first: SQLite would play it into the new database.
+    The main file keeps its own name as well, until the new one replaces it. Logs go first, and also if they are all
+    that is left: SQLite would play them into the new database.
     """
-    if not database.exists():
-        return None
     aside = database.with_name(f"{database.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-    for source, target in zip(_family(database)[1:], _family(aside)[1:], strict=True):
-        if source.exists():
+    both = zip(_family(database), _family(aside), strict=True)
+    moved = [(source, target) for source, target in both if source.exists()]
+    for source, target in moved:
+        if source != database:
             source.replace(target)
-    try:
-        os.link(database, aside)
-    except OSError:
-        database.replace(aside)  # a file system without hard links
-    return aside
+    if database.exists():
+        try:
+            os.link(database, aside)
+        except OSError:
+            database.replace(aside)  # a file system without hard links
+    return moved[0][1] if moved else None
 
 
 def _family(database: Path) -> list[Path]:
-    return [Path(f"{database}{ending}") for ending in ("", "-wal", "-shm")]
+    """The database and what SQLite may have left beside it; each of these it plays into whatever has the name."""
+    return [Path(f"{database}{ending}") for ending in ("", "-wal", "-shm", "-journal")]
 
 
 @contextlib.contextmanager
@@ -336,8 +340,8 @@ def _advice(directory: Path) -> str:
     backups = list_backups(directory)
     if not backups:
         return (
-            f"there is no backup in {directory}: stop ragd and move the database away, and it fetches everything that"
-            " Discord still has"
+            f"there is no backup in {directory}: stop ragd and move the database away, with its -wal and -shm, and it"
+            " fetches everything that Discord still has"
         )
     created_at = backups[0].manifest.created_at
     return f"stop ragd, then `ragdctl restore`: the newest backup is of {created_at} ({backups[0].path.name})"

@@ -244,6 +244,48 @@ def test_put_back_keeps_the_damaged_one_and_its_log_and_clears_indexes(database:
     verify_backup(backup)
 
 
+WRITE_AND_DIE = """
+import os, sys
+from pathlib import Path
+from ragd.store import Store
+from ragd.store.events import Posted
+from tests.store.factories import at, message
+
+store = Store.open(Path(sys.argv[1]))
+for first in (5000, 6000):
+    store.ingest().apply([Posted(message(at(first + n), "y" * 300)) for n in range(900)])
+    store.coverage.add_interval(10, 1, at(first), "rest")
+    if first == int(sys.argv[2]):
+        store.checkpoint(5.0)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("checkpointed", [0, 5000])
+def test_a_log_that_outlived_its_database_is_not_played_into_the_restored_one(
+    database: Path, directory: Path, checkpointed: int
+) -> None:
+    backup = make_backup(database, directory, keep=1)
+    wanted = stored_messages(database)
+    subprocess.run([sys.executable, "-c", WRITE_AND_DIE, str(database), str(checkpointed)], cwd=ROOT, check=False)
+    database.unlink()
+    log = Path(f"{database}-wal").read_bytes()
+    assert log
+    journal = Path(f"{database}-journal")
+    journal.write_bytes(b"half of a change of the old database")
+    done = ragdctl(database.parent, "restore", "--json")
+    assert done.returncode == 0, done.stderr
+    aside = Path(json.loads(done.stdout)["set_aside"])
+    assert aside.name.endswith("-wal")
+    assert aside.read_bytes() == log
+    assert not journal.exists()
+    assert stored_messages(database) == wanted
+    store = Store.open(database)
+    assert store.coverage.intervals(10) == []
+    store.close()
+    verify_backup(backup)
+
+
 def test_a_restored_database_claims_nothing_that_time_has_overtaken(database: Path, directory: Path) -> None:
     store = Store.open(database)
     store.coverage.add_interval(10, 1, at(2000), "rest")

@@ -140,7 +140,8 @@ def _tell(chosen: Backup, aside: Path | None, bad: list[Exception]) -> None:
     age, messages = format_seconds(chosen.age_seconds), chosen.manifest.messages
     typer.echo(f"restored {chosen.path}: {age} old, {messages:,} messages")
     if aside is not None:
-        typer.echo(f"the old database is {aside}; delete it when you no longer need it")
+        what = "the old database's log" if aside.name.endswith(("-wal", "-shm", "-journal")) else "the old database"
+        typer.echo(f"{what} is {aside}; delete it when you no longer need it")
     typer.echo("start ragd: it reads the history once more and fetches what is missing")
 
 
