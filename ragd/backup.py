@@ -11,14 +11,24 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
-
 import ragd
+from ragd.backup_manifest import (
+    DATABASE,
+    MANIFEST,
+    PARTIAL,
+    Backup,
+    Manifest,
+    is_plausible,
+    list_backups,
+    read_backup,
+    sync,
+    write_manifest,
+)
 from ragd.errors import CannotCreateError, DamagedError, RagdError, TransientError, UnavailableError
 from ragd.store.copies import check_copy, check_database, copy_database, distrust_copy
 from ragd.store.database import DamagedDatabaseError, require_safe_sqlite
@@ -32,39 +42,10 @@ DIRECTORY = "backups"
 SPARE_BYTES = 16 * 2**20
 """Left free beyond what a copy takes: the database itself must go on growing."""
 
-_DATABASE, _MANIFEST, _PARTIAL = ".sqlite3", ".json", ".partial"
 _READ_BYTES = 2**20
 
 _OWN_NAME = re.compile(r"ragd-\d{8}T\d{6}\.\d{6}Z\.sqlite3", re.ASCII)
 """What `_make` calls a backup. What somebody else put there under another name is not ours to remove."""
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a backup is, so that it can be told from a damaged one without opening it."""
-
-    sha256: str
-    size_bytes: int
-    migration: int
-    messages: int
-    created_at: str
-    """ISO 8601, UTC."""
-    ragd_version: str
-    sqlite_version: str
-    keep: int = 7
-    """How many were to be kept when it was made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backup:
-    """`path` is the database's; the manifest has the same name with another ending."""
-
-    path: Path
-    manifest: Manifest
-
-    @property
-    def age_seconds(self) -> float:
-        return (datetime.now(UTC) - datetime.fromisoformat(self.manifest.created_at)).total_seconds()
 
 
 # Making one
@@ -90,14 +71,16 @@ def make_backup(database: Path, directory: Path, keep: int) -> Backup:
 
 def _make(database: Path, directory: Path, keep: int) -> Backup:
     now = datetime.now(UTC)
+    if not is_plausible(now):
+        raise TransientError(f"no backup is made in the year {now.year}", hint="set the clock")
     name = now.strftime("ragd-%Y%m%dT%H%M%S.%fZ")
-    partial = directory / (name + _DATABASE + _PARTIAL)
+    partial = directory / (name + DATABASE + PARTIAL)
     try:
         copy_database(database, partial)
-        backup = Backup(directory / (name + _DATABASE), _describe(partial, now, keep))
-        _sync(partial)
+        backup = Backup(directory / (name + DATABASE), _describe(partial, now, keep))
+        sync(partial)
         partial.replace(backup.path)
-        _write_manifest(backup)
+        write_manifest(backup)
     except OSError as error:
         raise TransientError(f"no backup in {directory}: {error.strerror}") from None
     finally:
@@ -117,15 +100,6 @@ def _describe(path: Path, created_at: datetime, keep: int) -> Manifest:
         sqlite_version=require_safe_sqlite(),
         keep=keep,
     )
-
-
-def _write_manifest(backup: Backup) -> None:
-    path = backup.path.with_suffix(_MANIFEST)
-    partial = path.with_name(path.name + _PARTIAL)
-    partial.write_bytes(orjson.dumps(asdict(backup.manifest), option=orjson.OPT_INDENT_2))
-    _sync(partial)
-    partial.replace(path)
-    _sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -160,55 +134,20 @@ def _size_with_log(database: Path) -> int:
 
 def _clear_partial(directory: Path) -> None:
     """What a killed run left: partial files, and a database that never got its manifest."""
-    for path in directory.glob(f"ragd-*{_PARTIAL}*"):
+    for path in directory.glob(f"ragd-*{PARTIAL}*"):
         path.unlink(missing_ok=True)
-    for path in directory.glob(f"ragd-*{_DATABASE}"):
-        if _OWN_NAME.fullmatch(path.name) and not path.with_suffix(_MANIFEST).exists():
+    for path in directory.glob(f"ragd-*{DATABASE}"):
+        if _OWN_NAME.fullmatch(path.name) and not path.with_suffix(MANIFEST).exists():
             path.unlink(missing_ok=True)
 
 
 def _remove(backup: Backup) -> None:
     # the manifest first: half a removal leaves what is no backup
-    backup.path.with_suffix(_MANIFEST).unlink(missing_ok=True)
+    backup.path.with_suffix(MANIFEST).unlink(missing_ok=True)
     backup.path.unlink(missing_ok=True)
 
 
 # Finding one
-
-
-def list_backups(directory: Path) -> list[Backup]:
-    """The newest first. What has no manifest, or not its size, is none; checksums are not looked at."""
-    found = (_read_backup(path) for path in directory.glob(f"ragd-*{_DATABASE}"))
-    return sorted((backup for backup in found if backup), key=lambda backup: backup.path.name, reverse=True)
-
-
-def other_copies(directory: Path) -> list[Path]:
-    """Databases here that are no backups: one that is being made, what a killed run left, what does not go with its
-    manifest. The last of these no rotation removes."""
-    paths = list(directory.glob(f"ragd-*{_DATABASE}*"))
-    backups = {backup.path for backup in list_backups(directory)}
-    return sorted(path for path in paths if path not in backups)
-
-
-def _read_backup(path: Path) -> Backup | None:
-    try:
-        manifest = Manifest(**orjson.loads(path.with_suffix(_MANIFEST).read_bytes()))
-        datetime.fromisoformat(manifest.created_at)
-        return Backup(path, manifest) if path.stat().st_size == manifest.size_bytes else None
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def expected_ends(backups: Sequence[Backup], now: datetime) -> list[datetime | None]:
-    """When each is removed by those that follow it, if they follow as they did up to now; None: from one alone nobody
-    can tell. `backups` as `list_backups` returns them."""
-    times = [datetime.fromisoformat(backup.manifest.created_at) for backup in backups]
-    if len(times) < 2:
-        return [None] * len(times)
-    interval = (times[0] - times[-1]) / (len(times) - 1)
-    keep = backups[0].manifest.keep
-    newest = max(times[0], now - interval)  # of one that is overdue, only that it does not come before now
-    return [newest + max(1, keep - newer) * interval for newer in range(len(times))]
 
 
 def adopt_database(path: Path) -> Backup:
@@ -220,16 +159,18 @@ def adopt_database(path: Path) -> Backup:
         raise UnavailableError(f"no database at {path}")
     if _size_with_log(path) > path.stat().st_size:
         raise DamagedError(f"{path} has a write-ahead log", hint="close whatever has it open, or name a restored copy")
-    return Backup(path, _describe(path, datetime.fromtimestamp(path.stat().st_mtime, UTC), 1))
+    # whatever somebody has made of the file's time
+    written_at = datetime.fromtimestamp(min(max(path.stat().st_mtime, 0), time.time()), UTC)
+    return Backup(path, _describe(path, written_at, 1))
 
 
 def open_backup(path: Path) -> Backup:
     """The backup in a file. Raises UnavailableError if there is none, DamagedError if it is not what it was."""
     if not path.exists():
         raise UnavailableError(f"no backup at {path}", hint="`ragdctl backup list` shows what there is")
-    backup = _read_backup(path)
+    backup = read_backup(path)
     if backup is None:
-        raise DamagedError(f"{path} does not go with a manifest {path.with_suffix(_MANIFEST).name}")
+        raise DamagedError(f"{path} does not go with a manifest {path.with_suffix(MANIFEST).name}")
     return backup
 
 
@@ -291,10 +232,10 @@ def put_back(backup: Backup, database: Path, index_dir: Path) -> Path | None:
         distrust_copy(partial)
         keep_promises(partial, promises)
         distrust_copy(partial)
-        _sync(partial)
+        sync(partial)
         aside = _set_aside(database)
         partial.replace(database)
-        _sync(database.parent)
+        sync(database.parent)
         # vectors in it may be those of messages that the restored database does not have
         shutil.rmtree(index_dir, ignore_errors=True)
     except OSError as error:
@@ -356,14 +297,6 @@ def _sha256(path: Path) -> str:
         while part := file.read(_READ_BYTES):
             digest.update(part)
     return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _mib(count: int) -> int:

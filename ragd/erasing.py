@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ragd.backup import DIRECTORY, expected_ends, list_backups, other_copies
+from ragd.backup import DIRECTORY
+from ragd.backup_manifest import expected_ends, list_backups, other_copies
 from ragd.config import Settings
 from ragd.errors import DamagedError, TransientError
 from ragd.heartbeat import read_heartbeat

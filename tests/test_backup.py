@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import apsw
@@ -23,9 +24,8 @@ import pytest
 from ragd import backup as backup_module
 from ragd.backup import (
     DIRECTORY,
-    Backup,
+    adopt_database,
     advised,
-    list_backups,
     make_backup,
     newest_good,
     open_backup,
@@ -33,6 +33,7 @@ from ragd.backup import (
     refuse_sound,
     verify_backup,
 )
+from ragd.backup_manifest import Backup, list_backups, other_copies
 from ragd.errors import ConfigError, DamagedError, ExitCode, RagdError, TransientError, UnavailableError
 from ragd.store import Store
 from ragd.store.database import DamagedDatabaseError
@@ -204,6 +205,58 @@ def test_damaged_backups_are_passed_over(database: Path, directory: Path) -> Non
             open_backup(broken.path)
     with pytest.raises(UnavailableError):
         open_backup(directory / "none.sqlite3")
+
+
+def forge(directory: Path, name: str, backup: Backup, **changes: object) -> Path:
+    """Another backup with the same content, whose manifest says something else."""
+    path = directory / f"ragd-{name}.sqlite3"
+    shutil.copyfile(backup.path, path)
+    path.with_suffix(".json").write_text(json.dumps({**asdict(backup.manifest), **changes}))
+    return path
+
+
+ODD = (
+    {"messages": "x"},
+    {"messages": None},
+    {"messages": [[1]]},
+    {"messages": -1},
+    {"messages": 10**30},
+    {"keep": "x"},
+    {"keep": 0},
+    {"keep": 10**12},
+    {"size_bytes": 4.0},
+    {"sha256": 0},
+    {"created_at": "2026-01-01"},
+    {"created_at": "2026-01-01T00:00:00"},
+    {"created_at": "2026-01-01 00:00:00+00:00"},
+    {"created_at": "0001-01-01T00:00:00+23:59"},
+    {"created_at": "9999-12-31T23:59:59+00:00"},
+    {"created_at": "9999-12-31T23:59:59-23:59"},
+    {"created_at": 0},
+)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_a_manifest_that_says_what_cannot_be_is_none(database: Path, directory: Path, odd: dict[str, object]) -> None:
+    good = make_backup(database, directory, keep=9)
+    path = forge(directory, "20260101T000000.000000Z", good, **odd)
+    assert list_backups(directory) == [good]
+    assert other_copies(directory) == [path]
+    with pytest.raises(DamagedError, match="does not go with a manifest"):
+        open_backup(path)
+    assert newest_good(directory) == (good, [])
+
+
+def test_what_a_newer_ragd_adds_to_a_manifest_is_passed_over(database: Path, directory: Path) -> None:
+    good = make_backup(database, directory, keep=9)
+    path = forge(directory, "20260101T000000.000000Z", good, colour="green")
+    assert open_backup(path).manifest == good.manifest
+
+
+def test_a_file_whose_time_is_beyond_reason_is_adopted_all_the_same(database: Path, tmp_path: Path) -> None:
+    for seconds in (-(10**10), 2**40):
+        os.utime(database, (seconds, seconds))
+        assert adopt_database(database).age_seconds >= 0
 
 
 def test_a_backup_of_a_newer_ragd_is_refused(database: Path, directory: Path) -> None:

@@ -13,7 +13,8 @@ import apsw
 import pytest
 
 from ragd import erasing
-from ragd.backup import DIRECTORY, Backup, Manifest, expected_ends, make_backup, put_back
+from ragd.backup import DIRECTORY, make_backup, put_back
+from ragd.backup_manifest import Backup, Manifest, expected_ends
 from ragd.cli.forget import _resolve
 from ragd.cli.purge import _places
 from ragd.config import Settings, load_settings
