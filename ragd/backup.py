@@ -64,8 +64,7 @@ def make_backup(database: Path, directory: Path, keep: int) -> Backup:
         _clear_partial(directory)
         _require_space(directory, _size_with_log(database))
         backup = _make(database, directory, keep)
-        for old in list_backups(directory)[keep:]:
-            _remove(old)
+        _rotate(backup, keep)
     return backup
 
 
@@ -139,6 +138,13 @@ def _clear_partial(directory: Path) -> None:
     for path in directory.glob(f"ragd-*{DATABASE}"):
         if _OWN_NAME.fullmatch(path.name) and not path.with_suffix(MANIFEST).exists():
             path.unlink(missing_ok=True)
+
+
+def _rotate(made: Backup, keep: int) -> None:
+    """Remove all but the newest `keep`; the one just made is the newest, whatever the others say."""
+    others = [backup for backup in list_backups(made.path.parent) if backup != made]
+    for old in others[keep - 1 :]:
+        _remove(old)
 
 
 def _remove(backup: Backup) -> None:

@@ -72,10 +72,15 @@ class Backup:
         return (datetime.now(UTC) - self.made_at).total_seconds()
 
 
-def list_backups(directory: Path) -> list[Backup]:
-    """The newest first. What has no manifest, or not its size, is none; checksums are not looked at."""
-    found = (read_backup(path) for path in directory.glob(f"ragd-*{DATABASE}"))
-    return sorted((backup for backup in found if backup), key=lambda backup: backup.path.name, reverse=True)
+def list_backups(directory: Path, now: datetime | None = None) -> list[Backup]:
+    """The newest first; those of a time to come last, for the clock that they were made by was wrong, and they are not
+    to outlast everything that follows. `now` is given by who has a clock of its own.
+
+    What has no manifest, or not its size, is none; checksums are not looked at.
+    """
+    now = now or datetime.now(UTC)
+    found = [backup for path in directory.glob(f"ragd-*{DATABASE}") if (backup := read_backup(path))]
+    return sorted(found, key=lambda backup: (backup.made_at <= now, backup.made_at, backup.path.name), reverse=True)
 
 
 def other_copies(directory: Path) -> list[Path]:
@@ -118,14 +123,16 @@ def sync(path: Path) -> None:
 
 def expected_ends(backups: Sequence[Backup], now: datetime) -> list[datetime | None]:
     """When each is removed by those that follow it, if they follow as they did up to now; None: from one alone, or from
-    several of one moment, nobody can tell. `backups` as `list_backups` returns them."""
-    times = [backup.made_at for backup in backups]
+    several of one moment, nobody can tell, nor of one of a time to come. `backups` as `list_backups` returns them."""
+    times = [backup.made_at for backup in backups if backup.made_at <= now]
+    unknown: list[datetime | None] = [None] * len(backups)
     if len(times) < 2 or times[0] == times[-1]:
-        return [None] * len(times)
+        return unknown
     interval = (times[0] - times[-1]) / (len(times) - 1)
     keep = backups[0].manifest.keep
     newest = max(times[0], now - interval)  # of one that is overdue, only that it does not come before now
-    return [_after(newest, max(1, keep - newer) * interval) for newer in range(len(times))]
+    ends = [_after(newest, max(1, keep - newer) * interval) for newer in range(len(times))]
+    return ends + unknown[len(times) :]
 
 
 def _after(moment: datetime, span: timedelta) -> datetime | None:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
@@ -105,6 +106,29 @@ def test_the_newest_are_kept(database: Path, directory: Path) -> None:
     made = [make_backup(database, directory, keep=2) for _ in range(4)]
     assert list_backups(directory) == [made[3], made[2]]
     assert len(names(directory)) == 4
+
+
+def test_backups_from_the_future_drive_none_out_and_are_restored_last(database: Path, directory: Path) -> None:
+    first = make_backup(database, directory, keep=9)
+    for day in (1, 2, 3):
+        forge(directory, f"2096010{day}T033000.000000Z", first, created_at=f"2096-01-0{day}T03:30:00+00:00")
+    assert len(list_backups(directory)) == 4
+    assert newest_good(directory) == (first, [])
+    made = json.loads(ragdctl(database.parent, "backup", "--keep", "3", "--json").stdout)
+    kept = list_backups(directory)
+    assert [backup.path.name[5:9] for backup in kept[2:]] == ["2096"]
+    assert [str(backup.path) for backup in kept[:2]] == [made["path"], str(first.path)]
+    listed = ragdctl(database.parent, "backup", "list", COLUMNS="200").stdout
+    assert re.search(r"2096-01-0\d \d\d:\d\d +\? ", listed)
+
+
+def test_the_backup_just_made_is_never_removed(database: Path, directory: Path) -> None:
+    """Also if there is one of the same second whose name says that it is newer."""
+    first = make_backup(database, directory, keep=9)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    forge(directory, "20991231T000000.000000Z", first, created_at=now)
+    made = make_backup(database, directory, keep=1)
+    assert list_backups(directory) == [made]
 
 
 def test_what_somebody_else_put_there_stays(database: Path, directory: Path) -> None:

@@ -273,6 +273,12 @@ def test_when_backups_are_expected_to_go() -> None:
     much_later = datetime(2026, 6, 1, tzinfo=UTC)
     assert min(end for end in expected_ends(nightly, much_later) if end) >= much_later
     assert expected_ends([backup_of(0)], much_later) == [None]
+    assert expected_ends([backup_of(0), backup_of(0)], much_later) == [None, None]
+    assert expected_ends([*nightly, backup_of(-400)], datetime(2026, 1, 20, tzinfo=UTC))[-2:] == [
+        datetime(2026, 1, 21, tzinfo=UTC),
+        None,
+    ]
+    assert expected_ends([backup_of(0, keep=10_000), backup_of(19_000)], much_later)[0] is None, "the year is 500,000"
     assert expected_ends([], much_later) == []
 
 
