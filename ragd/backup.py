@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import ragd
+from ragd.access import file_mode
 from ragd.backup_manifest import (
     DATABASE,
     MANIFEST,
@@ -234,7 +235,7 @@ def put_back(backup: Backup, database: Path, index_dir: Path) -> Path | None:
     _require_space(database.parent, backup.manifest.size_bytes)
     try:
         shutil.copyfile(backup.path, partial)
-        partial.chmod(0o600)
+        partial.chmod(file_mode(database.parent))
         distrust_copy(partial)
         keep_promises(partial, promises)
         distrust_copy(partial)

@@ -40,6 +40,8 @@ from ragd.store import Store
 from ragd.store.database import DamagedDatabaseError
 from ragd.store.events import Posted
 from ragd.store.migrations import MIGRATIONS
+from ragd.store.promises import FILE as PROMISES
+from ragd.store.promises import write_promises
 from tests.damage import fill, flip_bit, flip_page
 from tests.processes import Place, Process, assert_complete, running, stored_messages
 from tests.store.factories import at, message
@@ -361,6 +363,18 @@ def test_a_log_that_outlived_its_database_is_not_played_into_the_restored_one(
     assert store.coverage.intervals(10) == []
     store.close()
     verify_backup(backup)
+
+
+@pytest.mark.parametrize(("mode", "wanted"), [(0o700, 0o600), (0o750, 0o640), (0o755, 0o600)])
+def test_a_restored_database_is_for_whom_the_directory_is(
+    database: Path, directory: Path, mode: int, wanted: int
+) -> None:
+    data = database.parent
+    backup = make_backup(database, directory, keep=1)
+    data.chmod(mode)
+    write_promises(data / PROMISES, {"person": [], "opt_in_channel": [], "consent": [], "cutoff": []})
+    put_back(backup, database, data / "index")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (database, data / PROMISES)] == [wanted, wanted]
 
 
 def test_a_restored_database_claims_nothing_that_time_has_overtaken(database: Path, directory: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 from playhouse.apsw_ext import APSWDatabase
 
+from ragd.access import file_mode
 from ragd.errors import RagdError
 from ragd.store.database import Queries, open_database
 from ragd.store.erasure import ErasureStore
@@ -66,7 +67,7 @@ def write_promises(path: Path, promises: Promises) -> None:
     """Replace the file. Raises OSError."""
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(orjson.dumps(promises))
-    partial.chmod(0o600)
+    partial.chmod(file_mode(path.parent))
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     partial.replace(path)
