@@ -497,6 +497,25 @@ def test_backup_to_another_directory(database: Path, tmp_path: Path) -> None:
     assert "no backups" in ragdctl(database.parent, "backup", "list").stdout
 
 
+@pytest.mark.parametrize(
+    ("data_mode", "target_mode", "wanted"),
+    [(0o750, 0o2775, 0o600), (0o750, 0o700, 0o600), (0o700, 0o750, 0o600), (0o750, 0o750, 0o640), (0o750, None, 0o640)],
+)
+def test_a_backup_is_for_a_group_only_if_both_directories_are(
+    tmp_path: Path, data_mode: int, target_mode: int | None, wanted: int
+) -> None:
+    data, target = tmp_path / "data", tmp_path / "data" / DIRECTORY
+    data.mkdir()
+    fill(data / "ragd.sqlite3", 10)
+    data.chmod(data_mode)
+    if target_mode is not None:
+        target = tmp_path / "elsewhere"
+        target.mkdir()
+        target.chmod(target_mode)
+    assert ragdctl(data, "backup", "--to", str(target)).returncode == 0
+    assert {stat.S_IMODE(path.stat().st_mode) for path in target.glob("ragd-*")} == {wanted}
+
+
 @pytest.mark.parametrize("damage", [flip_bit, Path.unlink])
 def test_a_backup_that_is_no_good_is_refused_and_nothing_touched(
     database: Path, directory: Path, damage: object

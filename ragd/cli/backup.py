@@ -48,7 +48,10 @@ def backup(
         context.obj = to
         return
     settings = _settings()
-    made = make_backup(settings.database_path, _directory(settings, to), keep)
+    directory = _directory(settings, to)
+    # one that is still to be made will be for those that its parent is for
+    protect_files(settings.data_dir, directory if directory.exists() else directory.parent)
+    made = make_backup(settings.database_path, directory, keep)
     if as_json:
         print_json(_document(made))
     else:
