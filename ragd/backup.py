@@ -46,7 +46,9 @@ SPARE_BYTES = 16 * 2**20
 _READ_BYTES = 2**20
 
 _OWN_NAME = re.compile(r"ragd-\d{8}T\d{6}\.\d{6}Z\.sqlite3", re.ASCII)
-"""What `_make` calls a backup. What somebody else put there under another name is not ours to remove."""
+_OWN_PARTIAL = re.compile(r"ragd-\d{8}T\d{6}\.\d{6}Z\.(sqlite3|json)\.partial(-wal|-shm|-journal)?", re.ASCII)
+"""What `_make` calls a backup, and what becomes one. What has another name somebody else put there, or gave it to keep
+it: it is not ours to remove."""
 
 
 # Making one
@@ -56,7 +58,8 @@ def make_backup(database: Path, directory: Path, keep: int) -> Backup:
     """Copy, check, write the manifest, and remove all but the newest `keep` of the directory.
 
     Raises UnavailableError (no database), DamagedDatabaseError (nothing is kept or removed then), TransientError (no
-    space, another backup is being made) or CannotCreateError. Killed at any moment it leaves nothing that counts.
+    space, another backup is being made), CannotCreateError, or RagdError (an old one cannot be removed). Killed at any
+    moment it leaves nothing that counts.
     """
     if not database.exists():
         raise UnavailableError(f"no database at {database}", hint="start ragd first, or set RAGD_DATA_DIR")
@@ -134,24 +137,31 @@ def _size_with_log(database: Path) -> int:
 
 def _clear_partial(directory: Path) -> None:
     """What a killed run left: partial files, and a database that never got its manifest."""
-    for path in directory.glob(f"ragd-*{PARTIAL}*"):
-        path.unlink(missing_ok=True)
-    for path in directory.glob(f"ragd-*{DATABASE}"):
-        if _OWN_NAME.fullmatch(path.name) and not path.with_suffix(MANIFEST).exists():
-            path.unlink(missing_ok=True)
+    for path in directory.glob("ragd-*"):
+        orphaned = _OWN_NAME.fullmatch(path.name) and not path.with_suffix(MANIFEST).exists()
+        if orphaned or _OWN_PARTIAL.fullmatch(path.name):
+            with contextlib.suppress(OSError):  # somebody else's after all: a directory, another user's
+                path.unlink()
 
 
 def _rotate(made: Backup, keep: int) -> None:
     """Remove all but the newest `keep`; the one just made is the newest, whatever the others say."""
-    others = [backup for backup in list_backups(made.path.parent) if backup != made]
+    found = list_backups(made.path.parent)
+    others = [backup for backup in found if backup != made and _OWN_NAME.fullmatch(backup.path.name)]
     for old in others[keep - 1 :]:
         _remove(old)
 
 
 def _remove(backup: Backup) -> None:
-    # the manifest first: half a removal leaves what is no backup
-    backup.path.with_suffix(MANIFEST).unlink(missing_ok=True)
-    backup.path.unlink(missing_ok=True)
+    try:
+        # the manifest first: half a removal leaves what is no backup
+        backup.path.with_suffix(MANIFEST).unlink(missing_ok=True)
+        backup.path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RagdError(
+            f"a backup was made, but an old one cannot be removed: {backup.path}: {error.strerror}",
+            hint="check whose it is",
+        ) from None
 
 
 # Finding one

@@ -143,6 +143,51 @@ def test_what_somebody_else_put_there_stays(database: Path, directory: Path) -> 
     assert not first.path.exists(), "one of ours that is none any more went"
 
 
+def test_of_what_is_partial_only_our_own_is_cleared(database: Path, directory: Path) -> None:
+    directory.mkdir()
+    of_others = {
+        "ragd-1.2.tar.gz.partial",
+        "ragd-1.2.sqlite3.partial",
+        "ragd-20260101T000000.000000Z.sqlite3.partially",
+    }
+    stamp = "ragd-20260101T000000.000000Z"
+    of_ours = {f"{stamp}.sqlite3.partial", f"{stamp}.sqlite3.partial-journal", f"{stamp}.json.partial"}
+    for name in of_others | of_ours:
+        (directory / name).write_bytes(b"x")
+    odd = [directory / "ragd-20270101T000000.000000Z.sqlite3", directory / "ragd-20270101T000000.000000Z.json.partial"]
+    for path in odd:
+        path.mkdir()
+    made = make_backup(database, directory, keep=1)
+    assert names(directory) == of_others | {path.name for path in (*odd, made.path, made.path.with_suffix(".json"))}
+
+
+def test_a_backup_that_was_given_a_name_to_keep_it_is_not_rotated_out(database: Path, directory: Path) -> None:
+    kept = forge(directory, "before-the-upgrade", make_backup(database, directory, keep=1))
+    made = make_backup(database, directory, keep=1)
+    assert {backup.path for backup in list_backups(directory)} == {kept, made.path}
+
+
+def test_an_old_backup_that_cannot_be_removed_is_one_line(database: Path, directory: Path) -> None:
+    old = make_backup(database, directory, keep=1)
+    manifest = old.path.with_suffix(".json")
+    with immutable(manifest):
+        run = ragdctl(database.parent, "backup", "--keep", "1")
+    assert (run.returncode, len(run.stderr.splitlines())) == (ExitCode.ERROR, 1), run.stderr
+    assert "a backup was made, but an old one cannot be removed" in run.stderr
+    assert len(list_backups(directory)) == 2
+
+
+@contextlib.contextmanager
+def immutable(path: Path) -> Iterator[None]:
+    """Not even root removes it."""
+    if subprocess.run(["chattr", "+i", path], capture_output=True).returncode:
+        pytest.skip("this file system knows no immutable files")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)
+
+
 def test_no_database_is_said(tmp_path: Path, directory: Path) -> None:
     with pytest.raises(UnavailableError, match="no database"):
         make_backup(tmp_path / "ragd.sqlite3", directory, keep=1)
