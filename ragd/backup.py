@@ -31,7 +31,7 @@ from ragd.backup_manifest import (
     write_manifest,
 )
 from ragd.errors import CannotCreateError, DamagedError, RagdError, TransientError, UnavailableError
-from ragd.store.copies import check_copy, check_database, copy_database, distrust_copy
+from ragd.store.copies import as_ragds, check_copy, check_database, copy_database, distrust_copy
 from ragd.store.database import DamagedDatabaseError, require_safe_sqlite
 from ragd.store.promises import FILE as PROMISES
 from ragd.store.promises import keep_promises, read_promises
@@ -236,19 +236,20 @@ def put_back(backup: Backup, database: Path, index_dir: Path) -> Path | None:
     there was of it), None if there was none.
 
     What members were promised since the backup (ragd/store/promises.py) is kept in it before it is put there. Nobody
-    else may have the database open. Killed at any moment it leaves the old database or the new one there.
+    else may have the database open. Killed at any moment it leaves the old database or the new one there; so it does
+    when it raises TransientError, DamagedError (no database of ragd's) or RagdError (promises that cannot be read).
     """
     promises = read_promises(database.with_name(PROMISES))
     partial = database.with_name(database.name + ".restoring")
-    for leftover in _family(partial):
-        leftover.unlink(missing_ok=True)
+    _remove_family(partial)
     _require_space(database.parent, backup.manifest.size_bytes)
     try:
         shutil.copyfile(backup.path, partial)
         partial.chmod(file_mode(database.parent))
-        distrust_copy(partial)
-        keep_promises(partial, promises)
-        distrust_copy(partial)
+        with as_ragds(backup.path):
+            distrust_copy(partial)
+            keep_promises(partial, promises)
+            distrust_copy(partial)
         sync(partial)
         aside = _set_aside(database)
         partial.replace(database)
@@ -257,7 +258,14 @@ def put_back(backup: Backup, database: Path, index_dir: Path) -> Path | None:
         shutil.rmtree(index_dir, ignore_errors=True)
     except OSError as error:
         raise TransientError(f"cannot restore {database}: {error.strerror}") from None
+    finally:
+        _remove_family(partial)
     return aside
+
+
+def _remove_family(database: Path) -> None:
+    for path in _family(database):
+        path.unlink(missing_ok=True)
 
 
 def _set_aside(database: Path) -> Path | None:

@@ -596,6 +596,39 @@ def test_a_database_without_a_manifest_is_taken_when_asked_for(database: Path, t
     assert database.read_bytes() == before
 
 
+MESSAGES, COUNTERS = "CREATE TABLE message (deleted)", "CREATE TABLE counter (name, value)"
+
+NOT_RAGDS = {
+    "empty": (),
+    "of another program": ("CREATE TABLE song (title)",),
+    "a word for a number": ("CREATE TABLE migration (number)", "INSERT INTO migration VALUES ('nine')", MESSAGES),
+    "no other table": ("CREATE TABLE migration (number)", MESSAGES, COUNTERS),
+    "up to date by its own word": (
+        "CREATE TABLE migration (number)",
+        f"INSERT INTO migration VALUES ({len(MIGRATIONS)})",
+        MESSAGES,
+        COUNTERS,
+    ),
+}
+
+
+@pytest.mark.parametrize("statements", NOT_RAGDS.values(), ids=NOT_RAGDS)
+def test_a_database_that_is_not_ragds_is_refused_in_one_line(
+    database: Path, tmp_path: Path, statements: tuple[str, ...]
+) -> None:
+    other = tmp_path / "other.sqlite3"
+    with contextlib.closing(apsw.Connection(str(other))) as connection:
+        for statement in ("PRAGMA user_version = 0", *statements):
+            connection.execute(statement)
+    before = database.read_bytes()
+    run = ragdctl(tmp_path, "restore", "--force", "--bare", str(other))
+    assert run.returncode == ExitCode.DATA, run.stderr
+    assert f"{other} is no database of ragd's" in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+    assert database.read_bytes() == before
+    assert not list(tmp_path.glob("*.damaged-*")) + list(tmp_path.glob("*.restoring*"))
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 32 MiB."""

@@ -74,10 +74,11 @@ def write_promises(path: Path, promises: Promises) -> None:
 
 
 def read_promises(path: Path) -> Promises | None:
-    """What the file says; None if there is none. Raises RagdError for one that cannot be read."""
+    """What the file says; None if there is none. Raises RagdError for one that cannot be read, or says what the
+    database cannot hold."""
     try:
         document = orjson.loads(path.read_bytes())
-        return {table: [list(map(int, row)) for row in document[table]] for table in _TABLES}
+        return {table: [_row(row, len(columns)) for row in document[table]] for table, columns in _TABLES.items()}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -85,6 +86,14 @@ def read_promises(path: Path) -> Promises | None:
             f"{path} cannot be read: {error}",
             hint="it says who was erased since the backup: mend it, or move it away to restore without",
         ) from None
+
+
+def _row(values: object, length: int) -> list[int]:
+    if not isinstance(values, list) or len(values) != length:
+        raise ValueError(f"a row is not of {length} numbers")
+    if not all(type(value) is int and abs(value) < 2**63 for value in values):
+        raise ValueError("a row has what is no number of 64 bit")
+    return values
 
 
 def keep_promises(database: Path, promises: Promises | None) -> None:
