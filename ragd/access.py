@@ -29,6 +29,11 @@ def socket_mode(directory: Path) -> int:
     return 0o660 if is_shared(directory) else 0o600
 
 
+def file_mode(directory: Path) -> int:
+    """Of files in it that must have it whatever the umask is."""
+    return 0o640 if is_shared(directory) else 0o600
+
+
 def protect_files(*directories: Path) -> None:
     """Set the umask: what this process makes is for its user, and for the group if all of these let it in."""
     os.umask(0o027 if all(is_shared(directory) for directory in directories) else 0o077)

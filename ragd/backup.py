@@ -11,16 +11,27 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
-
 import ragd
+from ragd.access import file_mode
+from ragd.backup_manifest import (
+    DATABASE,
+    MANIFEST,
+    PARTIAL,
+    Backup,
+    Manifest,
+    is_plausible,
+    list_backups,
+    read_backup,
+    sync,
+    write_manifest,
+)
 from ragd.errors import CannotCreateError, DamagedError, RagdError, TransientError, UnavailableError
-from ragd.store.copies import check_copy, check_database, copy_database, distrust_copy
+from ragd.store.copies import as_ragds, check_copy, check_database, copy_database, distrust_copy
 from ragd.store.database import DamagedDatabaseError, require_safe_sqlite
 from ragd.store.promises import FILE as PROMISES
 from ragd.store.promises import keep_promises, read_promises
@@ -32,39 +43,12 @@ DIRECTORY = "backups"
 SPARE_BYTES = 16 * 2**20
 """Left free beyond what a copy takes: the database itself must go on growing."""
 
-_DATABASE, _MANIFEST, _PARTIAL = ".sqlite3", ".json", ".partial"
 _READ_BYTES = 2**20
 
 _OWN_NAME = re.compile(r"ragd-\d{8}T\d{6}\.\d{6}Z\.sqlite3", re.ASCII)
-"""What `_make` calls a backup. What somebody else put there under another name is not ours to remove."""
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a backup is, so that it can be told from a damaged one without opening it."""
-
-    sha256: str
-    size_bytes: int
-    migration: int
-    messages: int
-    created_at: str
-    """ISO 8601, UTC."""
-    ragd_version: str
-    sqlite_version: str
-    keep: int = 7
-    """How many were to be kept when it was made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backup:
-    """`path` is the database's; the manifest has the same name with another ending."""
-
-    path: Path
-    manifest: Manifest
-
-    @property
-    def age_seconds(self) -> float:
-        return (datetime.now(UTC) - datetime.fromisoformat(self.manifest.created_at)).total_seconds()
+_OWN_PARTIAL = re.compile(r"ragd-\d{8}T\d{6}\.\d{6}Z\.(sqlite3|json)\.partial(-wal|-shm|-journal)?", re.ASCII)
+"""What `_make` calls a backup, and what becomes one. What has another name somebody else put there, or gave it to keep
+it: it is not ours to remove."""
 
 
 # Making one
@@ -74,7 +58,8 @@ def make_backup(database: Path, directory: Path, keep: int) -> Backup:
     """Copy, check, write the manifest, and remove all but the newest `keep` of the directory.
 
     Raises UnavailableError (no database), DamagedDatabaseError (nothing is kept or removed then), TransientError (no
-    space, another backup is being made) or CannotCreateError. Killed at any moment it leaves nothing that counts.
+    space, another backup is being made), CannotCreateError, or RagdError (an old one cannot be removed). Killed at any
+    moment it leaves nothing that counts.
     """
     if not database.exists():
         raise UnavailableError(f"no database at {database}", hint="start ragd first, or set RAGD_DATA_DIR")
@@ -83,21 +68,22 @@ def make_backup(database: Path, directory: Path, keep: int) -> Backup:
         _clear_partial(directory)
         _require_space(directory, _size_with_log(database))
         backup = _make(database, directory, keep)
-        for old in list_backups(directory)[keep:]:
-            _remove(old)
+        _rotate(backup, keep)
     return backup
 
 
 def _make(database: Path, directory: Path, keep: int) -> Backup:
     now = datetime.now(UTC)
+    if not is_plausible(now):
+        raise TransientError(f"no backup is made in the year {now.year}", hint="set the clock")
     name = now.strftime("ragd-%Y%m%dT%H%M%S.%fZ")
-    partial = directory / (name + _DATABASE + _PARTIAL)
+    partial = directory / (name + DATABASE + PARTIAL)
     try:
         copy_database(database, partial)
-        backup = Backup(directory / (name + _DATABASE), _describe(partial, now, keep))
-        _sync(partial)
+        backup = Backup(directory / (name + DATABASE), _describe(partial, now, keep))
+        sync(partial)
         partial.replace(backup.path)
-        _write_manifest(backup)
+        write_manifest(backup)
     except OSError as error:
         raise TransientError(f"no backup in {directory}: {error.strerror}") from None
     finally:
@@ -117,15 +103,6 @@ def _describe(path: Path, created_at: datetime, keep: int) -> Manifest:
         sqlite_version=require_safe_sqlite(),
         keep=keep,
     )
-
-
-def _write_manifest(backup: Backup) -> None:
-    path = backup.path.with_suffix(_MANIFEST)
-    partial = path.with_name(path.name + _PARTIAL)
-    partial.write_bytes(orjson.dumps(asdict(backup.manifest), option=orjson.OPT_INDENT_2))
-    _sync(partial)
-    partial.replace(path)
-    _sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -160,55 +137,34 @@ def _size_with_log(database: Path) -> int:
 
 def _clear_partial(directory: Path) -> None:
     """What a killed run left: partial files, and a database that never got its manifest."""
-    for path in directory.glob(f"ragd-*{_PARTIAL}*"):
-        path.unlink(missing_ok=True)
-    for path in directory.glob(f"ragd-*{_DATABASE}"):
-        if _OWN_NAME.fullmatch(path.name) and not path.with_suffix(_MANIFEST).exists():
-            path.unlink(missing_ok=True)
+    for path in directory.glob("ragd-*"):
+        orphaned = _OWN_NAME.fullmatch(path.name) and not path.with_suffix(MANIFEST).exists()
+        if orphaned or _OWN_PARTIAL.fullmatch(path.name):
+            with contextlib.suppress(OSError):  # somebody else's after all: a directory, another user's
+                path.unlink()
+
+
+def _rotate(made: Backup, keep: int) -> None:
+    """Remove all but the newest `keep`; the one just made is the newest, whatever the others say."""
+    found = list_backups(made.path.parent)
+    others = [backup for backup in found if backup != made and _OWN_NAME.fullmatch(backup.path.name)]
+    for old in others[keep - 1 :]:
+        _remove(old)
 
 
 def _remove(backup: Backup) -> None:
-    # the manifest first: half a removal leaves what is no backup
-    backup.path.with_suffix(_MANIFEST).unlink(missing_ok=True)
-    backup.path.unlink(missing_ok=True)
+    try:
+        # the manifest first: half a removal leaves what is no backup
+        backup.path.with_suffix(MANIFEST).unlink(missing_ok=True)
+        backup.path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RagdError(
+            f"a backup was made, but an old one cannot be removed: {backup.path}: {error.strerror}",
+            hint="check whose it is",
+        ) from None
 
 
 # Finding one
-
-
-def list_backups(directory: Path) -> list[Backup]:
-    """The newest first. What has no manifest, or not its size, is none; checksums are not looked at."""
-    found = (_read_backup(path) for path in directory.glob(f"ragd-*{_DATABASE}"))
-    return sorted((backup for backup in found if backup), key=lambda backup: backup.path.name, reverse=True)
-
-
-def other_copies(directory: Path) -> list[Path]:
-    """Databases here that are no backups: one that is being made, what a killed run left, what does not go with its
-    manifest. The last of these no rotation removes."""
-    paths = list(directory.glob(f"ragd-*{_DATABASE}*"))
-    backups = {backup.path for backup in list_backups(directory)}
-    return sorted(path for path in paths if path not in backups)
-
-
-def _read_backup(path: Path) -> Backup | None:
-    try:
-        manifest = Manifest(**orjson.loads(path.with_suffix(_MANIFEST).read_bytes()))
-        datetime.fromisoformat(manifest.created_at)
-        return Backup(path, manifest) if path.stat().st_size == manifest.size_bytes else None
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def expected_ends(backups: Sequence[Backup], now: datetime) -> list[datetime | None]:
-    """When each is removed by those that follow it, if they follow as they did up to now; None: from one alone nobody
-    can tell. `backups` as `list_backups` returns them."""
-    times = [datetime.fromisoformat(backup.manifest.created_at) for backup in backups]
-    if len(times) < 2:
-        return [None] * len(times)
-    interval = (times[0] - times[-1]) / (len(times) - 1)
-    keep = backups[0].manifest.keep
-    newest = max(times[0], now - interval)  # of one that is overdue, only that it does not come before now
-    return [newest + max(1, keep - newer) * interval for newer in range(len(times))]
 
 
 def adopt_database(path: Path) -> Backup:
@@ -220,16 +176,18 @@ def adopt_database(path: Path) -> Backup:
         raise UnavailableError(f"no database at {path}")
     if _size_with_log(path) > path.stat().st_size:
         raise DamagedError(f"{path} has a write-ahead log", hint="close whatever has it open, or name a restored copy")
-    return Backup(path, _describe(path, datetime.fromtimestamp(path.stat().st_mtime, UTC), 1))
+    # whatever somebody has made of the file's time
+    written_at = datetime.fromtimestamp(min(max(path.stat().st_mtime, 0), time.time()), UTC)
+    return Backup(path, _describe(path, written_at, 1))
 
 
 def open_backup(path: Path) -> Backup:
     """The backup in a file. Raises UnavailableError if there is none, DamagedError if it is not what it was."""
     if not path.exists():
         raise UnavailableError(f"no backup at {path}", hint="`ragdctl backup list` shows what there is")
-    backup = _read_backup(path)
+    backup = read_backup(path)
     if backup is None:
-        raise DamagedError(f"{path} does not go with a manifest {path.with_suffix(_MANIFEST).name}")
+        raise DamagedError(f"{path} does not go with a manifest {path.with_suffix(MANIFEST).name}")
     return backup
 
 
@@ -255,7 +213,7 @@ def newest_good(directory: Path) -> tuple[Backup, list[RagdError]]:
             return backup, bad
     raise UnavailableError(
         f"no sound backup in {directory}" + "".join(f"; {error}" for error in bad),
-        hint="move the database away by hand, and ragd fetches everything that Discord still has",
+        hint="move the database away, with its -wal and -shm, and ragd fetches everything that Discord still has",
     )
 
 
@@ -274,53 +232,65 @@ def refuse_sound(database: Path) -> None:
 
 
 def put_back(backup: Backup, database: Path, index_dir: Path) -> Path | None:
-    """Put a verified backup in the database's place; returns where the old one went, None if there was none.
+    """Put a verified backup in the database's place; returns where the old one went (its log, if that is all
+    there was of it), None if there was none.
 
     What members were promised since the backup (ragd/store/promises.py) is kept in it before it is put there. Nobody
-    else may have the database open. Killed at any moment it leaves the old database or the new one there.
+    else may have the database open. Killed at any moment it leaves the old database or the new one there; so it does
+    when it raises TransientError, DamagedError (no database of ragd's) or RagdError (promises that cannot be read).
     """
     promises = read_promises(database.with_name(PROMISES))
     partial = database.with_name(database.name + ".restoring")
-    for leftover in _family(partial):
-        leftover.unlink(missing_ok=True)
+    _remove_family(partial)
     _require_space(database.parent, backup.manifest.size_bytes)
     try:
         shutil.copyfile(backup.path, partial)
-        partial.chmod(0o600)
-        distrust_copy(partial)
-        keep_promises(partial, promises)
-        distrust_copy(partial)
-        _sync(partial)
+        partial.chmod(file_mode(database.parent))
+        with as_ragds(backup.path):
+            distrust_copy(partial)
+            keep_promises(partial, promises)
+            distrust_copy(partial)
+        sync(partial)
         aside = _set_aside(database)
         partial.replace(database)
-        _sync(database.parent)
+        sync(database.parent)
         # vectors in it may be those of messages that the restored database does not have
         shutil.rmtree(index_dir, ignore_errors=True)
     except OSError as error:
         raise TransientError(f"cannot restore {database}: {error.strerror}") from None
+    finally:
+        _remove_family(partial)
     return aside
+
+
+def _remove_family(database: Path) -> None:
+    for path in _family(database):
+        path.unlink(missing_ok=True)
 
 
 def _set_aside(database: Path) -> Path | None:
-    """Keep the old database under another name. It keeps its own as well, until the new one replaces it.
+    """Keep what there is of the old database under another name; returns that of its first file, None if there is none.
 
-    Its log goes first: SQLite would play it into the new database.
+    The main file keeps its own name as well, until the new one replaces it. Logs go first, and also if they are all
+    that is left: SQLite would play them into the new database.
     """
-    if not database.exists():
-        return None
     aside = database.with_name(f"{database.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-    for source, target in zip(_family(database)[1:], _family(aside)[1:], strict=True):
-        if source.exists():
+    both = zip(_family(database), _family(aside), strict=True)
+    moved = [(source, target) for source, target in both if source.exists()]
+    for source, target in moved:
+        if source != database:
             source.replace(target)
-    try:
-        os.link(database, aside)
-    except OSError:
-        database.replace(aside)  # a file system without hard links
-    return aside
+    if database.exists():
+        try:
+            os.link(database, aside)
+        except OSError:
+            database.replace(aside)  # a file system without hard links
+    return moved[0][1] if moved else None
 
 
 def _family(database: Path) -> list[Path]:
-    return [Path(f"{database}{ending}") for ending in ("", "-wal", "-shm")]
+    """The database and what SQLite may have left beside it; each of these it plays into whatever has the name."""
+    return [Path(f"{database}{ending}") for ending in ("", "-wal", "-shm", "-journal")]
 
 
 @contextlib.contextmanager
@@ -336,8 +306,8 @@ def _advice(directory: Path) -> str:
     backups = list_backups(directory)
     if not backups:
         return (
-            f"there is no backup in {directory}: stop ragd and move the database away, and it fetches everything that"
-            " Discord still has"
+            f"there is no backup in {directory}: stop ragd and move the database away, with its -wal and -shm, and it"
+            " fetches everything that Discord still has"
         )
     created_at = backups[0].manifest.created_at
     return f"stop ragd, then `ragdctl restore`: the newest backup is of {created_at} ({backups[0].path.name})"
@@ -352,14 +322,6 @@ def _sha256(path: Path) -> str:
         while part := file.read(_READ_BYTES):
             digest.update(part)
     return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _mib(count: int) -> int:

@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ragd.backup import DIRECTORY, expected_ends, list_backups, other_copies
+from ragd.backup import DIRECTORY
+from ragd.backup_manifest import expected_ends, list_backups, other_copies
 from ragd.config import Settings
 from ragd.errors import DamagedError, TransientError
 from ragd.heartbeat import read_heartbeat
@@ -263,7 +264,7 @@ def copies_left(settings: Settings, now: datetime) -> dict[str, Any]:
     """What may still hold what was erased: backups with the time at which rotation is expected to remove them (None:
     not known), copies that are no backups (yet), and databases set aside."""
     # whatever they say of when they were made: a clock that was set back must hide none
-    backups = list_backups(settings.data_dir / DIRECTORY)
+    backups = list_backups(settings.data_dir / DIRECTORY, now)
     ends = expected_ends(backups, now)
     return {
         "backups": [

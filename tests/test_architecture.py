@@ -34,7 +34,7 @@ LAYERS = (
         "unix_http",
     ),
     ("settings",),
-    ("config", "admission", "heartbeat", "alerts", "httpd", "text", "asked"),
+    ("config", "admission", "heartbeat", "alerts", "httpd", "text", "asked", "backup_manifest"),
     (
         "log",
         "store",

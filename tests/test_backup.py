@@ -15,6 +15,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
@@ -23,9 +25,8 @@ import pytest
 from ragd import backup as backup_module
 from ragd.backup import (
     DIRECTORY,
-    Backup,
+    adopt_database,
     advised,
-    list_backups,
     make_backup,
     newest_good,
     open_backup,
@@ -33,11 +34,14 @@ from ragd.backup import (
     refuse_sound,
     verify_backup,
 )
+from ragd.backup_manifest import Backup, list_backups, other_copies
 from ragd.errors import ConfigError, DamagedError, ExitCode, RagdError, TransientError, UnavailableError
 from ragd.store import Store
 from ragd.store.database import DamagedDatabaseError
 from ragd.store.events import Posted
 from ragd.store.migrations import MIGRATIONS
+from ragd.store.promises import FILE as PROMISES
+from ragd.store.promises import write_promises
 from tests.damage import fill, flip_bit, flip_page
 from tests.processes import Place, Process, assert_complete, running, stored_messages
 from tests.store.factories import at, message
@@ -106,6 +110,29 @@ def test_the_newest_are_kept(database: Path, directory: Path) -> None:
     assert len(names(directory)) == 4
 
 
+def test_backups_from_the_future_drive_none_out_and_are_restored_last(database: Path, directory: Path) -> None:
+    first = make_backup(database, directory, keep=9)
+    for day in (1, 2, 3):
+        forge(directory, f"2096010{day}T033000.000000Z", first, created_at=f"2096-01-0{day}T03:30:00+00:00")
+    assert len(list_backups(directory)) == 4
+    assert newest_good(directory) == (first, [])
+    made = json.loads(ragdctl(database.parent, "backup", "--keep", "3", "--json").stdout)
+    kept = list_backups(directory)
+    assert [backup.path.name[5:9] for backup in kept[2:]] == ["2096"]
+    assert [str(backup.path) for backup in kept[:2]] == [made["path"], str(first.path)]
+    listed = ragdctl(database.parent, "backup", "list", COLUMNS="200").stdout
+    assert re.search(r"2096-01-0\d \d\d:\d\d +\? ", listed)
+
+
+def test_the_backup_just_made_is_never_removed(database: Path, directory: Path) -> None:
+    """Also if there is one of the same second whose name says that it is newer."""
+    first = make_backup(database, directory, keep=9)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    forge(directory, "20991231T000000.000000Z", first, created_at=now)
+    made = make_backup(database, directory, keep=1)
+    assert list_backups(directory) == [made]
+
+
 def test_what_somebody_else_put_there_stays(database: Path, directory: Path) -> None:
     first = make_backup(database, directory, keep=1)
     copy = directory / "ragd-before-the-upgrade.sqlite3"
@@ -114,6 +141,51 @@ def test_what_somebody_else_put_there_stays(database: Path, directory: Path) -> 
     make_backup(database, directory, keep=1)
     assert copy.exists()
     assert not first.path.exists(), "one of ours that is none any more went"
+
+
+def test_of_what_is_partial_only_our_own_is_cleared(database: Path, directory: Path) -> None:
+    directory.mkdir()
+    of_others = {
+        "ragd-1.2.tar.gz.partial",
+        "ragd-1.2.sqlite3.partial",
+        "ragd-20260101T000000.000000Z.sqlite3.partially",
+    }
+    stamp = "ragd-20260101T000000.000000Z"
+    of_ours = {f"{stamp}.sqlite3.partial", f"{stamp}.sqlite3.partial-journal", f"{stamp}.json.partial"}
+    for name in of_others | of_ours:
+        (directory / name).write_bytes(b"x")
+    odd = [directory / "ragd-20270101T000000.000000Z.sqlite3", directory / "ragd-20270101T000000.000000Z.json.partial"]
+    for path in odd:
+        path.mkdir()
+    made = make_backup(database, directory, keep=1)
+    assert names(directory) == of_others | {path.name for path in (*odd, made.path, made.path.with_suffix(".json"))}
+
+
+def test_a_backup_that_was_given_a_name_to_keep_it_is_not_rotated_out(database: Path, directory: Path) -> None:
+    kept = forge(directory, "before-the-upgrade", make_backup(database, directory, keep=1))
+    made = make_backup(database, directory, keep=1)
+    assert {backup.path for backup in list_backups(directory)} == {kept, made.path}
+
+
+def test_an_old_backup_that_cannot_be_removed_is_one_line(database: Path, directory: Path) -> None:
+    old = make_backup(database, directory, keep=1)
+    manifest = old.path.with_suffix(".json")
+    with immutable(manifest):
+        run = ragdctl(database.parent, "backup", "--keep", "1")
+    assert (run.returncode, len(run.stderr.splitlines())) == (ExitCode.ERROR, 1), run.stderr
+    assert "a backup was made, but an old one cannot be removed" in run.stderr
+    assert len(list_backups(directory)) == 2
+
+
+@contextlib.contextmanager
+def immutable(path: Path) -> Iterator[None]:
+    """Not even root removes it."""
+    if subprocess.run(["chattr", "+i", path], capture_output=True).returncode:
+        pytest.skip("this file system knows no immutable files")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)
 
 
 def test_no_database_is_said(tmp_path: Path, directory: Path) -> None:
@@ -206,6 +278,58 @@ def test_damaged_backups_are_passed_over(database: Path, directory: Path) -> Non
         open_backup(directory / "none.sqlite3")
 
 
+def forge(directory: Path, name: str, backup: Backup, **changes: object) -> Path:
+    """Another backup with the same content, whose manifest says something else."""
+    path = directory / f"ragd-{name}.sqlite3"
+    shutil.copyfile(backup.path, path)
+    path.with_suffix(".json").write_text(json.dumps({**asdict(backup.manifest), **changes}))
+    return path
+
+
+ODD = (
+    {"messages": "x"},
+    {"messages": None},
+    {"messages": [[1]]},
+    {"messages": -1},
+    {"messages": 10**30},
+    {"keep": "x"},
+    {"keep": 0},
+    {"keep": 10**12},
+    {"size_bytes": 4.0},
+    {"sha256": 0},
+    {"created_at": "2026-01-01"},
+    {"created_at": "2026-01-01T00:00:00"},
+    {"created_at": "2026-01-01 00:00:00+00:00"},
+    {"created_at": "0001-01-01T00:00:00+23:59"},
+    {"created_at": "9999-12-31T23:59:59+00:00"},
+    {"created_at": "9999-12-31T23:59:59-23:59"},
+    {"created_at": 0},
+)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_a_manifest_that_says_what_cannot_be_is_none(database: Path, directory: Path, odd: dict[str, object]) -> None:
+    good = make_backup(database, directory, keep=9)
+    path = forge(directory, "20260101T000000.000000Z", good, **odd)
+    assert list_backups(directory) == [good]
+    assert other_copies(directory) == [path]
+    with pytest.raises(DamagedError, match="does not go with a manifest"):
+        open_backup(path)
+    assert newest_good(directory) == (good, [])
+
+
+def test_what_a_newer_ragd_adds_to_a_manifest_is_passed_over(database: Path, directory: Path) -> None:
+    good = make_backup(database, directory, keep=9)
+    path = forge(directory, "20260101T000000.000000Z", good, colour="green")
+    assert open_backup(path).manifest == good.manifest
+
+
+def test_a_file_whose_time_is_beyond_reason_is_adopted_all_the_same(database: Path, tmp_path: Path) -> None:
+    for seconds in (-(10**10), 2**40):
+        os.utime(database, (seconds, seconds))
+        assert adopt_database(database).age_seconds >= 0
+
+
 def test_a_backup_of_a_newer_ragd_is_refused(database: Path, directory: Path) -> None:
     connection = apsw.Connection(str(database))
     connection.execute("INSERT INTO migration VALUES (99, 'from the future', 0)")
@@ -242,6 +366,60 @@ def test_put_back_keeps_the_damaged_one_and_its_log_and_clears_indexes(database:
     assert stat.S_IMODE(database.stat().st_mode) & 0o077 == 0
     assert open_backup(backup.path) == backup
     verify_backup(backup)
+
+
+WRITE_AND_DIE = """
+import os, sys
+from pathlib import Path
+from ragd.store import Store
+from ragd.store.events import Posted
+from tests.store.factories import at, message
+
+store = Store.open(Path(sys.argv[1]))
+for first in (5000, 6000):
+    store.ingest().apply([Posted(message(at(first + n), "y" * 300)) for n in range(900)])
+    store.coverage.add_interval(10, 1, at(first), "rest")
+    if first == int(sys.argv[2]):
+        store.checkpoint(5.0)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("checkpointed", [0, 5000])
+def test_a_log_that_outlived_its_database_is_not_played_into_the_restored_one(
+    database: Path, directory: Path, checkpointed: int
+) -> None:
+    backup = make_backup(database, directory, keep=1)
+    wanted = stored_messages(database)
+    subprocess.run([sys.executable, "-c", WRITE_AND_DIE, str(database), str(checkpointed)], cwd=ROOT, check=False)
+    database.unlink()
+    log = Path(f"{database}-wal").read_bytes()
+    assert log
+    journal = Path(f"{database}-journal")
+    journal.write_bytes(b"half of a change of the old database")
+    done = ragdctl(database.parent, "restore", "--json")
+    assert done.returncode == 0, done.stderr
+    aside = Path(json.loads(done.stdout)["set_aside"])
+    assert aside.name.endswith("-wal")
+    assert aside.read_bytes() == log
+    assert not journal.exists()
+    assert stored_messages(database) == wanted
+    store = Store.open(database)
+    assert store.coverage.intervals(10) == []
+    store.close()
+    verify_backup(backup)
+
+
+@pytest.mark.parametrize(("mode", "wanted"), [(0o700, 0o600), (0o750, 0o640), (0o755, 0o600)])
+def test_a_restored_database_is_for_whom_the_directory_is(
+    database: Path, directory: Path, mode: int, wanted: int
+) -> None:
+    data = database.parent
+    backup = make_backup(database, directory, keep=1)
+    data.chmod(mode)
+    write_promises(data / PROMISES, {"person": [], "opt_in_channel": [], "consent": [], "cutoff": []})
+    put_back(backup, database, data / "index")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (database, data / PROMISES)] == [wanted, wanted]
 
 
 def test_a_restored_database_claims_nothing_that_time_has_overtaken(database: Path, directory: Path) -> None:
@@ -364,6 +542,25 @@ def test_backup_to_another_directory(database: Path, tmp_path: Path) -> None:
     assert "no backups" in ragdctl(database.parent, "backup", "list").stdout
 
 
+@pytest.mark.parametrize(
+    ("data_mode", "target_mode", "wanted"),
+    [(0o750, 0o2775, 0o600), (0o750, 0o700, 0o600), (0o700, 0o750, 0o600), (0o750, 0o750, 0o640), (0o750, None, 0o640)],
+)
+def test_a_backup_is_for_a_group_only_if_both_directories_are(
+    tmp_path: Path, data_mode: int, target_mode: int | None, wanted: int
+) -> None:
+    data, target = tmp_path / "data", tmp_path / "data" / DIRECTORY
+    data.mkdir()
+    fill(data / "ragd.sqlite3", 10)
+    data.chmod(data_mode)
+    if target_mode is not None:
+        target = tmp_path / "elsewhere"
+        target.mkdir()
+        target.chmod(target_mode)
+    assert ragdctl(data, "backup", "--to", str(target)).returncode == 0
+    assert {stat.S_IMODE(path.stat().st_mode) for path in target.glob("ragd-*")} == {wanted}
+
+
 @pytest.mark.parametrize("damage", [flip_bit, Path.unlink])
 def test_a_backup_that_is_no_good_is_refused_and_nothing_touched(
     database: Path, directory: Path, damage: object
@@ -397,6 +594,39 @@ def test_a_database_without_a_manifest_is_taken_when_asked_for(database: Path, t
     assert ragdctl(data, "restore", "--force", "--bare", str(copy)).returncode == ExitCode.DATA
     assert ragdctl(data, "restore", "--force", "--bare", str(tmp_path / "none")).returncode == ExitCode.UNAVAILABLE
     assert database.read_bytes() == before
+
+
+MESSAGES, COUNTERS = "CREATE TABLE message (deleted)", "CREATE TABLE counter (name, value)"
+
+NOT_RAGDS = {
+    "empty": (),
+    "of another program": ("CREATE TABLE song (title)",),
+    "a word for a number": ("CREATE TABLE migration (number)", "INSERT INTO migration VALUES ('nine')", MESSAGES),
+    "no other table": ("CREATE TABLE migration (number)", MESSAGES, COUNTERS),
+    "up to date by its own word": (
+        "CREATE TABLE migration (number)",
+        f"INSERT INTO migration VALUES ({len(MIGRATIONS)})",
+        MESSAGES,
+        COUNTERS,
+    ),
+}
+
+
+@pytest.mark.parametrize("statements", NOT_RAGDS.values(), ids=NOT_RAGDS)
+def test_a_database_that_is_not_ragds_is_refused_in_one_line(
+    database: Path, tmp_path: Path, statements: tuple[str, ...]
+) -> None:
+    other = tmp_path / "other.sqlite3"
+    with contextlib.closing(apsw.Connection(str(other))) as connection:
+        for statement in ("PRAGMA user_version = 0", *statements):
+            connection.execute(statement)
+    before = database.read_bytes()
+    run = ragdctl(tmp_path, "restore", "--force", "--bare", str(other))
+    assert run.returncode == ExitCode.DATA, run.stderr
+    assert f"{other} is no database of ragd's" in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+    assert database.read_bytes() == before
+    assert not list(tmp_path.glob("*.damaged-*")) + list(tmp_path.glob("*.restoring*"))
 
 
 @pytest.fixture

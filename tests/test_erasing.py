@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ import apsw
 import pytest
 
 from ragd import erasing
-from ragd.backup import DIRECTORY, Backup, Manifest, expected_ends, make_backup, put_back
+from ragd.backup import DIRECTORY, make_backup, put_back
+from ragd.backup_manifest import Backup, Manifest, expected_ends
 from ragd.cli.forget import _resolve
 from ragd.cli.purge import _places
 from ragd.config import Settings, load_settings
@@ -290,6 +292,12 @@ def test_when_backups_are_expected_to_go() -> None:
     much_later = datetime(2026, 6, 1, tzinfo=UTC)
     assert min(end for end in expected_ends(nightly, much_later) if end) >= much_later
     assert expected_ends([backup_of(0)], much_later) == [None]
+    assert expected_ends([backup_of(0), backup_of(0)], much_later) == [None, None]
+    assert expected_ends([*nightly, backup_of(-400)], datetime(2026, 1, 20, tzinfo=UTC))[-2:] == [
+        datetime(2026, 1, 21, tzinfo=UTC),
+        None,
+    ]
+    assert expected_ends([backup_of(0, keep=10_000), backup_of(19_000)], much_later)[0] is None, "the year is 500,000"
     assert expected_ends([], much_later) == []
 
 
@@ -382,6 +390,44 @@ def test_promises_that_cannot_be_read_stop_a_restore(settings: Settings, store: 
     with pytest.raises(RagdError, match=r"promises.json cannot be read"):
         put_back(backup, settings.database_path, settings.index_dir)
     assert store.counts().messages == 99
+
+
+NONE = {"person": [], "opt_in_channel": [], "consent": [], "cutoff": []}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [],
+        {},
+        {**NONE, "person": [[5, 0]]},
+        {**NONE, "person": [[5, 0, 0, 0]]},
+        {**NONE, "person": ["500"]},
+        {**NONE, "person": [["5", 0, 0]]},
+        {**NONE, "person": [[True, 0, 0]]},
+        {**NONE, "person": {"5": 1}},
+        {**NONE, "cutoff": [[2**63, 1]]},
+        {**NONE, "cutoff": [[1, 2**65]]},
+        {**NONE, "cutoff": None},
+    ],
+    ids=str,
+)
+def test_promises_that_nobody_can_keep_stop_a_restore(tmp_path: Path, odd: object) -> None:
+    (tmp_path / FILE).write_text(json.dumps(odd))
+    with pytest.raises(RagdError, match=r"promises.json cannot be read"):
+        read_promises(tmp_path / FILE)
+
+
+def test_promises_at_the_edge_of_what_is_held_are_kept(settings: Settings, store: Store) -> None:
+    backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
+    most = 2**63 - 1
+    edge = {"person": [[ANN, most, most]], "cutoff": [[0, most], [CHANNEL, most]], "opt_in_channel": [[most, -most]]}
+    (settings.data_dir / FILE).write_text(json.dumps({**NONE, **edge}))
+    store.close()
+    put_back(backup, settings.database_path, settings.index_dir)
+    restored = Store.open(settings.database_path)
+    assert restored.counts().messages == 0
+    restored.close()
 
 
 @pytest.mark.parametrize("user", ["0", "99999999999999999999"])

@@ -12,9 +12,7 @@ from rich.table import Table
 from ragd.access import protect_files
 from ragd.backup import (
     DIRECTORY,
-    Backup,
     adopt_database,
-    list_backups,
     make_backup,
     newest_good,
     open_backup,
@@ -22,6 +20,7 @@ from ragd.backup import (
     refuse_sound,
     verify_backup,
 )
+from ragd.backup_manifest import MOST_KEPT, Backup, list_backups
 from ragd.cli.launch import lock_directory
 from ragd.cli.render import AsJson, console, format_bytes, format_seconds, local_time, one_line, print_json
 from ragd.config import Settings, load_settings
@@ -41,7 +40,7 @@ def backup(
     context: typer.Context,
     *,
     to: Directory = None,
-    keep: Annotated[int, typer.Option(min=1, help="How many of the newest backups to keep there.")] = 7,
+    keep: Annotated[int, typer.Option(min=1, max=MOST_KEPT, help="How many of the newest backups to keep there.")] = 7,
     as_json: AsJson = False,
 ) -> None:
     """Back up the database, while ragd runs or not; the copy is checked before it counts."""
@@ -49,7 +48,10 @@ def backup(
         context.obj = to
         return
     settings = _settings()
-    made = make_backup(settings.database_path, _directory(settings, to), keep)
+    directory = _directory(settings, to)
+    # one that is still to be made will be for those that its parent is for
+    protect_files(settings.data_dir, directory if directory.exists() else directory.parent)
+    made = make_backup(settings.database_path, directory, keep)
     if as_json:
         print_json(_document(made))
     else:
@@ -137,10 +139,10 @@ def _choose(settings: Settings, path: Path | None, *, bare: bool) -> tuple[Backu
 def _tell(chosen: Backup, aside: Path | None, bad: list[Exception]) -> None:
     for error in bad:
         typer.echo(f"passed over: {one_line(str(error))}")
-    age, messages = format_seconds(chosen.age_seconds), chosen.manifest.messages
-    typer.echo(f"restored {chosen.path}: {age} old, {messages:,} messages")
+    typer.echo(f"restored {chosen.path}: {_age(chosen)} old, {chosen.manifest.messages:,} messages")
     if aside is not None:
-        typer.echo(f"the old database is {aside}; delete it when you no longer need it")
+        what = "the old database's log" if aside.name.endswith(("-wal", "-shm", "-journal")) else "the old database"
+        typer.echo(f"{what} is {aside}; delete it when you no longer need it")
     typer.echo("start ragd: it reads the history once more and fetches what is missing")
 
 
@@ -155,7 +157,11 @@ def _table(backups: list[Backup]) -> Table:
     table.add_column("file", overflow="fold")
     for found in backups:
         manifest = found.manifest
-        made, age = local_time(manifest.created_at), format_seconds(found.age_seconds)
-        size = format_bytes(manifest.size_bytes)
-        table.add_row(made, age, size, f"{manifest.messages:,}", one_line(str(found.path)))
+        made, size = local_time(manifest.created_at), format_bytes(manifest.size_bytes)
+        table.add_row(made, _age(found), size, f"{manifest.messages:,}", one_line(str(found.path)))
     return table
+
+
+def _age(backup: Backup) -> str:
+    seconds = backup.age_seconds
+    return format_seconds(seconds) if seconds >= 0 else "?"  # the clock was wrong then, or is now

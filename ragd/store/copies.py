@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
+from peewee import PeeweeException
 
 from ragd.errors import ConfigError
 from ragd.store.alerts import AlertStore
@@ -47,13 +48,14 @@ def copy_database(source: Path, target: Path) -> None:
 def check_copy(path: Path) -> Contents:
     """Check a file that nobody writes to from end to end, leaving nothing beside it.
 
-    Raises DamagedDatabaseError, ConfigError when a newer ragd wrote it.
+    Raises DamagedDatabaseError (also if it is SQLite's and not ragd's), ConfigError when a newer ragd wrote it.
     """
     with _opened_immutable(path) as connection:
         found = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
         if found != ["ok"]:
             raise DamagedDatabaseError(f"{path} is damaged: {'; '.join(' '.join(line.split()) for line in found)}")
-        contents = _read_contents(connection)
+        with as_ragds(path):
+            contents = _read_contents(connection)
     newest = MIGRATIONS[-1].number
     if contents.migration > newest:
         raise ConfigError(f"{path} has migration {contents.migration}, this ragd knows {newest}", hint="upgrade ragd")
@@ -75,6 +77,17 @@ def _read_contents(connection: apsw.Connection) -> Contents:
     asked = ("SELECT coalesce(max(number), 0) FROM migration", "SELECT count(*) FROM message WHERE NOT deleted")
     migration, messages = (int(str(connection.execute(sql).fetchall()[0][0])) for sql in asked)
     return Contents(migration, messages)
+
+
+@contextlib.contextmanager
+def as_ragds(path: Path) -> Iterator[None]:
+    """Let a file whose pages are sound and whose tables are not those of ragd be told as damaged, in one line."""
+    try:
+        yield
+    except (apsw.Error, PeeweeException, ValueError, OverflowError) as error:
+        raise DamagedDatabaseError(
+            f"{path} is no database of ragd's: {' '.join(str(error).split())}", hint="name a backup, or ragd's own file"
+        ) from error
 
 
 def check_database(path: Path, *, thorough: bool, progress: Callable[[], object] = lambda: None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 from playhouse.apsw_ext import APSWDatabase
 
+from ragd.access import file_mode
 from ragd.errors import RagdError
 from ragd.store.database import Queries, open_database
 from ragd.store.erasure import ErasureStore
@@ -66,17 +67,18 @@ def write_promises(path: Path, promises: Promises) -> None:
     """Replace the file. Raises OSError."""
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(orjson.dumps(promises))
-    partial.chmod(0o600)
+    partial.chmod(file_mode(path.parent))
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     partial.replace(path)
 
 
 def read_promises(path: Path) -> Promises | None:
-    """What the file says; None if there is none. Raises RagdError for one that cannot be read."""
+    """What the file says; None if there is none. Raises RagdError for one that cannot be read, or says what the
+    database cannot hold."""
     try:
         document = orjson.loads(path.read_bytes())
-        return {table: [list(map(int, row)) for row in document[table]] for table in _TABLES}
+        return {table: [_row(row, len(columns)) for row in document[table]] for table, columns in _TABLES.items()}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -84,6 +86,14 @@ def read_promises(path: Path) -> Promises | None:
             f"{path} cannot be read: {error}",
             hint="it says who was erased since the backup: mend it, or move it away to restore without",
         ) from None
+
+
+def _row(values: object, length: int) -> list[int]:
+    if not isinstance(values, list) or len(values) != length:
+        raise ValueError(f"a row is not of {length} numbers")
+    if not all(type(value) is int and abs(value) < 2**63 for value in values):
+        raise ValueError("a row has what is no number of 64 bit")
+    return values
 
 
 def keep_promises(database: Path, promises: Promises | None) -> None:

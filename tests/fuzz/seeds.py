@@ -56,6 +56,27 @@ def _bytes(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
+SOUND_BACKUP = _bytes(
+    {
+        "sha256": "0" * 64,
+        "size_bytes": 10,
+        "migration": 5,
+        "messages": 1,
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "ragd_version": "0.1.0",
+        "sqlite_version": "3.51.3",
+        "keep": 7,
+    }
+)
+"""The manifest of one of ten bytes."""
+
+_ODD_TIMES = (
+    b"2026-01-01",
+    b"0001-01-01T00:00:00+23:59",
+    b"9999-12-31T23:59:59+00:00",
+    b"2026-01-01\\u001b00:00:00+00:00",
+)
+
 SEEDS: Mapping[str, tuple[bytes, ...]] = {
     "query": (
         b'from:ann in:general has:link "rain gauge" -roof since:7d before:2026-01-31 gauge',
@@ -76,17 +97,9 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
     "heartbeat": (_bytes(asdict(_BEAT)),),
     "index_manifest": (_INDEX.model_dump_json().encode(),),
     "backup_manifest": (
-        _bytes(
-            {
-                "sha256": "0" * 64,
-                "size_bytes": 10,
-                "migration": 5,
-                "messages": 1,
-                "created_at": "2026-01-01T00:00:00+00:00",
-                "ragd_version": "0.1.0",
-                "sqlite_version": "3.51.3",
-            }
-        ),
+        SOUND_BACKUP,
+        SOUND_BACKUP.replace(b'"keep": 7', b'"keep": 10000').replace(b"2026-01-01", b"2099-12-31"),
+        *(SOUND_BACKUP.replace(b"2026-01-01T00:00:00+00:00", odd) for odd in _ODD_TIMES),
     ),
     "sandbox_export": (_bytes(_EXPORT),),
     "sandbox_script": (_bytes(_SCRIPT),),

@@ -7,6 +7,7 @@ atheris (__main__.py) call them.
 from __future__ import annotations
 
 import contextlib
+import io
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -14,11 +15,15 @@ from functools import cache
 from pathlib import Path
 
 import orjson
+from rich.console import Console
 
 from ragd.asked import parse
-from ragd.backup import list_backups, open_backup
+from ragd.backup import open_backup
+from ragd.backup_manifest import expected_ends, list_backups
 from ragd.bot.commands.errors import BadValue
 from ragd.bot.commands.passages import parse_since
+from ragd.cli.backup import _document as list_document
+from ragd.cli.backup import _table as list_table
 from ragd.errors import RagdError
 from ragd.exchange.importing import Importer
 from ragd.exchange.jsonstream import JsonStream
@@ -32,6 +37,7 @@ from ragd.status import collect_status
 from ragd.store import Store
 from ragd.store.events import ChannelsSeen, GuildSeen, Posted
 from tests.bot.bots import settings_in
+from tests.fuzz.seeds import SOUND_BACKUP
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -156,14 +162,21 @@ def index_manifest(data: bytes) -> None:
 
 
 def backup_manifest(data: bytes) -> None:
-    """The manifest of a backup."""
+    """The manifest of a backup, beside that of a sound one: in the list, in a receipt, on the way to be restored."""
     place = directory() / "backups"
     place.mkdir(exist_ok=True)
-    database = place / "ragd-20260101T000000Z.sqlite3"
-    database.write_bytes(b"x" * 10)
-    database.with_suffix(".json").write_bytes(data)
-    for backup in list_backups(place):
-        assert backup.age_seconds is not None
+    database, sound = (place / f"ragd-2026010{day}T000000.000000Z.sqlite3" for day in (2, 1))
+    for path, manifest in ((database, data), (sound, SOUND_BACKUP)):
+        path.write_bytes(b"x" * 10)
+        path.with_suffix(".json").write_bytes(manifest)
+    backups = list_backups(place)
+    assert sound in [backup.path for backup in backups]
+    for end in expected_ends(backups, NOW):
+        assert end is None or end.isoformat()
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(list_table(backups))
+    assert "\x1b" not in shown.getvalue()
+    orjson.dumps([list_document(backup) for backup in backups])
     with contextlib.suppress(RagdError):
         open_backup(database)
 
