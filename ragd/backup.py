@@ -34,7 +34,7 @@ from ragd.errors import CannotCreateError, DamagedError, RagdError, TransientErr
 from ragd.store.copies import as_ragds, check_copy, check_database, copy_database, distrust_copy
 from ragd.store.database import DamagedDatabaseError, require_safe_sqlite
 from ragd.store.promises import FILE as PROMISES
-from ragd.store.promises import keep_promises, read_promises
+from ragd.store.promises import keep_promises, latest_promises
 from ragd.worker import make_directory
 
 DIRECTORY = "backups"
@@ -239,7 +239,7 @@ def put_back(backup: Backup, database: Path, index_dir: Path) -> Path | None:
     else may have the database open. Killed at any moment it leaves the old database or the new one there; so it does
     when it raises TransientError, DamagedError (no database of ragd's) or RagdError (promises that cannot be read).
     """
-    promises = read_promises(database.with_name(PROMISES))
+    promises = latest_promises(database.with_name(PROMISES), database)
     partial = database.with_name(database.name + ".restoring")
     _remove_family(partial)
     _require_space(database.parent, backup.manifest.size_bytes)

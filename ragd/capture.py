@@ -42,6 +42,8 @@ from ragd.errors import ConfigError, RagdError, TransientError, UnavailableError
 from ragd.heartbeat import Counter
 from ragd.soundness import require_sound
 from ragd.store import Ingest, Store
+from ragd.store.promises import FILE as PROMISES
+from ragd.store.promises import catch_up
 from ragd.worker import Pulse, StopFlag, make_directory, run_async, wait_for_stop
 
 _log = logging.getLogger(__name__)
@@ -228,6 +230,7 @@ class Capture:
         # FULL: an event counts as captured only when a power cut cannot take it back.
         settings = self._settings
         self._store = Store.open(settings.database_path, durability="FULL", busy_seconds=settings.busy_seconds)
+        catch_up(self._store.database, settings.data_dir / PROMISES)
         self._ingest = self._store.ingest(
             index_bots=settings.index_bots,
             command_prefix=settings.command_prefix,

@@ -24,7 +24,7 @@ from ragd.heartbeat import read_heartbeat
 from ragd.snowflake import from_unix_seconds, to_unix_seconds
 from ragd.store import Store
 from ragd.store.erasure import Erasure
-from ragd.store.promises import FILE, Promises, PromiseStore, write_promises
+from ragd.store.promises import FILE, PromiseStore, catch_up, write_promises
 from ragd.store.rewriting import rewrite_database
 
 _log = logging.getLogger(__name__)
@@ -73,8 +73,8 @@ class Eraser:
         self._erasures = store.erasures
         self._breathe = breathe
         self._alone = alone
-        self._look_due = self._due_due = self._rewrite_due = self._log_due = 0.0
-        self._promises: Promises | None = None
+        self._look_due = self._due_due = self._rewrite_due = self._log_due = self._promises_due = 0.0
+        self._promised = -1
         self.done = 0
         """Slices, and looks at a rewriting that goes on: for the heartbeat, lest a long one pass for a hang."""
 
@@ -82,13 +82,16 @@ class Eraser:
         """Do a slice of what there is to do, if any; True if there is more at once."""
         if now < self._look_due:
             return False
+        if now >= self._promises_due:
+            self._promises_due = now + DUE_SECONDS  # but for what follows: again at the next look
+            self._write_promises()
+            self._promises_due = 0.0
         if self._erase_some():
             return True
         self._look_due = now + LOOK_SECONDS
         if now >= self._due_due:
             self._due_due = now + DUE_SECONDS
             self._apply_retention()
-            self._write_promises()
             if self._erase_deleted(now):
                 return True
         self._finish_files(now)
@@ -249,15 +252,26 @@ class Eraser:
         }
 
     def _write_promises(self) -> None:
-        promises = PromiseStore(self._store.database).all()
-        path = self._settings.data_dir / FILE
-        if promises == self._promises or not (any(promises.values()) or path.exists()):
+        """Before messages are erased: however long that takes, a backup that is restored meanwhile must not break them.
+
+        Never of a database that is older than the file: that one catches up first.
+        """
+        store, path = PromiseStore(self._store.database), self._settings.data_dir / FILE
+        if store.wishes() == self._promised:
             return
         try:
-            write_promises(path, promises)
-        except OSError as error:
-            raise TransientError(f"{FILE} cannot be written: {error.strerror}") from None
-        self._promises = promises
+            catch_up(self._store.database, path)
+        except DamagedError as error:
+            if not store.wishes():
+                raise
+            _log.warning("%s, so it is written anew", error)
+        promises = store.all()
+        if promises.wishes:
+            try:
+                write_promises(path, promises)
+            except OSError as error:
+                raise TransientError(f"{FILE} cannot be written: {error.strerror}") from None
+        self._promised = promises.wishes
 
 
 def copies_left(settings: Settings, now: datetime) -> dict[str, Any]:

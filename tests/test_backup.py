@@ -41,7 +41,7 @@ from ragd.store.database import DamagedDatabaseError
 from ragd.store.events import Posted
 from ragd.store.migrations import MIGRATIONS
 from ragd.store.promises import FILE as PROMISES
-from ragd.store.promises import write_promises
+from ragd.store.promises import Promises, write_promises
 from tests.damage import fill, flip_bit, flip_page
 from tests.processes import Place, Process, assert_complete, running, stored_messages
 from tests.store.factories import at, message
@@ -417,7 +417,7 @@ def test_a_restored_database_is_for_whom_the_directory_is(
     data = database.parent
     backup = make_backup(database, directory, keep=1)
     data.chmod(mode)
-    write_promises(data / PROMISES, {"person": [], "opt_in_channel": [], "consent": [], "cutoff": []})
+    write_promises(data / PROMISES, Promises(0, {"person": [], "opt_in_channel": [], "consent": [], "cutoff": []}))
     put_back(backup, database, data / "index")
     assert [stat.S_IMODE(path.stat().st_mode) for path in (database, data / PROMISES)] == [wanted, wanted]
 

@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+from ragd.erasing import Eraser
 from ragd.sandbox.entities import OverwriteTarget
 from ragd.store import Store
 from tests.processes import (
@@ -53,6 +54,28 @@ def test_history_threads_and_forums_are_read_over_rest(place: Place, variables: 
     with running("capture", variables) as capture:
         assert_complete(place, database(capture))
         assert len(stored_messages(database(capture))) > 470
+
+
+def test_a_database_that_was_moved_away_does_not_bring_back_who_objected(
+    place: Place, variables: dict[str, str]
+) -> None:
+    kept = place.post("this may be kept")
+    other = place.control.create_user("objector")
+    place.control.add_member(place.guild_id, other)
+    refused = place.control.post(place.channel_id, other, "this may not")
+    with running("capture", variables) as capture:
+        until(lambda: kept in stored_messages(database(capture)), "stored")
+        path = database(capture)
+    with contextlib.closing(Store.open(path)) as store:
+        store.people.opt_out(other)
+        Eraser(capture.settings, store, alone=True).run()
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    with running("capture", variables) as capture:
+        until(lambda: kept in stored_messages(path), "stored again")
+        until(lambda: capture.counter("holes") == 0, "nothing is missing")
+        assert "promised to members" in capture.log.read_text()
+        assert refused not in {one for one, (_, words) in stored_messages(path).items() if words}
 
 
 def test_what_comes_while_history_is_being_read_is_not_lost(place: Place, variables: dict[str, str]) -> None:

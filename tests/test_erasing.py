@@ -20,12 +20,12 @@ from ragd.cli.forget import _resolve
 from ragd.cli.purge import _places
 from ragd.config import Settings, load_settings
 from ragd.erasing import Eraser, copies_left
-from ragd.errors import ConfigError, RagdError, TransientError, UsageError
+from ragd.errors import ConfigError, DamagedError, RagdError, TransientError, UsageError
 from ragd.snowflake import from_unix_seconds
 from ragd.store import Store
-from ragd.store.erasure import Erasure
+from ragd.store.erasure import SLICE, Erasure
 from ragd.store.events import ChannelsSeen, Deleted, GuildSeen, Posted
-from ragd.store.promises import FILE, read_promises
+from ragd.store.promises import FILE, catch_up, read_promises
 from ragd.store.rewriting import rewrite_database
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
 from tests.test_status import beat
@@ -340,7 +340,7 @@ def test_a_restored_backup_keeps_what_was_promised_since(settings: Settings, sto
     Eraser(settings, store, alone=True).run()
     promises = read_promises(settings.data_dir / FILE)
     assert promises is not None
-    assert promises["person"] != []
+    assert promises.tables["person"] != []
     store.close()
     put_back(backup, settings.database_path, settings.index_dir)
     restored = Store.open(settings.database_path)
@@ -374,6 +374,125 @@ def test_a_restored_backup_follows_who_changed_their_mind_since(settings: Settin
     restored.close()
 
 
+def test_a_new_database_keeps_what_the_old_one_promised(settings: Settings, store: Store) -> None:
+    """Somebody has moved the old one away, as its damage advises."""
+    store.people.opt_out(7)
+    forget(store)
+    Eraser(settings, store, alone=True).run()
+    before = read_promises(settings.data_dir / FILE)
+    store.close()
+    for path in settings.data_dir.glob("ragd.sqlite3*"):
+        path.unlink()
+    new = Store.open(settings.database_path)
+    assert catch_up(new.database, settings.data_dir / FILE)
+    assert not catch_up(new.database, settings.data_dir / FILE)
+    new.ingest().apply([GuildSeen(GUILD, "g"), ChannelsSeen([channel()])])
+    post(new, at(1))
+    new.ingest().apply([Posted(message(at(10**6), "objected", author_id=7))])
+    assert new.counts().messages == 0
+    Eraser(settings, new, alone=True).run()
+    after = read_promises(settings.data_dir / FILE)
+    assert before is not None
+    assert after is not None
+    assert after.tables == before.tables
+    new.close()
+
+
+def test_a_new_database_never_takes_the_promises_of_the_old_ones_place(settings: Settings, store: Store) -> None:
+    """The eraser may come to it before capture does."""
+    store.people.opt_out(7)
+    Eraser(settings, store, alone=True).run()
+    store.close()
+    for path in settings.data_dir.glob("ragd.sqlite3*"):
+        path.unlink()
+    new = Store.open(settings.database_path)
+    steps(Eraser(settings, new), 3)
+    assert new.people.kept(7).opted_out_at > 0
+    promises = read_promises(settings.data_dir / FILE)
+    assert promises is not None
+    assert [row[0] for row in promises.tables["person"]] == [7]
+    new.close()
+
+
+def test_promises_are_on_disk_before_messages_are_erased(settings: Settings, store: Store) -> None:
+    post(store, *(at(nth) for nth in range(1000, 1000 + 2 * SLICE)))
+    forget(store)
+    store.people.opt_out(7)
+    eraser = Eraser(settings, store)
+    assert eraser.step(time.monotonic()), "there is more to erase"
+    promises = read_promises(settings.data_dir / FILE)
+    assert promises is not None
+    assert [row[0] for row in promises.tables["person"]] == [ANN, 7]
+    store.people.opt_out(8)
+    assert eraser.step(time.monotonic())
+    promises = read_promises(settings.data_dir / FILE)
+    assert promises is not None
+    assert [row[0] for row in promises.tables["person"]] == [ANN, 7, 8]
+
+
+def test_an_older_file_takes_back_nothing_that_the_backup_has(settings: Settings, store: Store) -> None:
+    store.people.set_opt_in(CHANNEL + 1, on=True)
+    Eraser(settings, store, alone=True).run()
+    old = (settings.data_dir / FILE).read_bytes()
+    store.people.opt_out(7)
+    store.people.set_opt_in(CHANNEL, on=True)
+    backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
+    store.close()
+    (settings.data_dir / FILE).write_bytes(old)
+    put_back(backup, settings.database_path, settings.index_dir)
+    restored = Store.open(settings.database_path)
+    assert restored.people.kept(7).opted_out_at > 0
+    assert restored.people.is_opt_in(CHANNEL)
+    restored.close()
+
+
+def test_a_database_that_is_replaced_hands_its_promises_on(settings: Settings, store: Store) -> None:
+    """With --force it may be sound, and the file not be written yet."""
+    backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
+    store.people.opt_out(7)
+    store.close()
+    assert not (settings.data_dir / FILE).exists()
+    put_back(backup, settings.database_path, settings.index_dir)
+    restored = Store.open(settings.database_path)
+    assert restored.people.kept(7).opted_out_at > 0
+    restored.close()
+
+
+def test_a_thread_that_is_kept_longer_outlives_a_restore(settings: Settings, store: Store) -> None:
+    thread = 4711
+    store.ingest().apply([ChannelsSeen([channel(id=thread, parent_id=CHANNEL, type=11)])])
+    store.ingest().apply([Posted(message(at(500), "kept longer", channel_id=thread))])
+    backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
+    store.erasures.keep_from({CHANNEL: at(10**6)})
+    Eraser(settings, store, alone=True).run()
+    store.close()
+    put_back(backup, settings.database_path, settings.index_dir)
+    restored = Store.open(settings.database_path)
+    assert restored.counts().messages == 1
+    assert restored.erasures.open() == [], "retention leaves no receipts"
+    restored.close()
+    assert [path for path in settings.data_dir.glob("ragd.sqlite3*") if WORD in path.read_bytes()] == [
+        path for path in settings.data_dir.glob("ragd.sqlite3.damaged*") if WORD in path.read_bytes()
+    ]
+
+
+def test_a_damaged_file_is_written_anew_where_the_database_knows(settings: Settings, store: Store) -> None:
+    store.people.opt_out(7)
+    (settings.data_dir / FILE).write_bytes(b"{")
+    steps(Eraser(settings, store), 1)
+    promises = read_promises(settings.data_dir / FILE)
+    assert promises is not None
+    assert [row[0] for row in promises.tables["person"]] == [7]
+
+
+def test_a_damaged_file_beside_a_new_database_stops_who_would_store(settings: Settings, store: Store) -> None:
+    (settings.data_dir / FILE).write_bytes(b"{")
+    with pytest.raises(DamagedError, match=r"promises.json cannot be read"):
+        catch_up(store.database, settings.data_dir / FILE)
+    with pytest.raises(DamagedError):
+        Eraser(settings, store).step(time.monotonic())
+
+
 def test_the_last_promise_that_is_taken_back_leaves_the_file(settings: Settings, store: Store) -> None:
     store.people.set_opt_in(CHANNEL, on=True)
     Eraser(settings, store, alone=True).run()
@@ -381,7 +500,7 @@ def test_the_last_promise_that_is_taken_back_leaves_the_file(settings: Settings,
     Eraser(settings, store, alone=True).run()
     promises = read_promises(settings.data_dir / FILE)
     assert promises is not None
-    assert not any(promises.values())
+    assert not any(promises.tables.values())
 
 
 def test_promises_that_cannot_be_read_stop_a_restore(settings: Settings, store: Store) -> None:
@@ -409,6 +528,8 @@ NONE = {"person": [], "opt_in_channel": [], "consent": [], "cutoff": []}
         {**NONE, "cutoff": [[2**63, 1]]},
         {**NONE, "cutoff": [[1, 2**65]]},
         {**NONE, "cutoff": None},
+        {**NONE, "wishes": -1},
+        {**NONE, "wishes": 2**60},
     ],
     ids=str,
 )
@@ -422,7 +543,7 @@ def test_promises_at_the_edge_of_what_is_held_are_kept(settings: Settings, store
     backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
     most = 2**63 - 1
     edge = {"person": [[ANN, most, most]], "cutoff": [[0, most], [CHANNEL, most]], "opt_in_channel": [[most, -most]]}
-    (settings.data_dir / FILE).write_text(json.dumps({**NONE, **edge}))
+    (settings.data_dir / FILE).write_text(json.dumps({**NONE, **edge, "wishes": 1}))
     store.close()
     put_back(backup, settings.database_path, settings.index_dir)
     restored = Store.open(settings.database_path)

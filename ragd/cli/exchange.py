@@ -28,6 +28,8 @@ from ragd.exchange.report import FileReport
 from ragd.log import complain
 from ragd.snowflake import from_unix_seconds
 from ragd.store import Store
+from ragd.store.promises import FILE as PROMISES
+from ragd.store.promises import catch_up
 from ragd.worker import make_directory
 
 STANDARD_OUTPUT = "-"
@@ -61,6 +63,7 @@ def import_(
     with advised(settings.data_dir):
         store = Store.open(settings.database_path, durability="FULL", busy_seconds=settings.busy_seconds)
         try:
+            catch_up(store.database, settings.data_dir / PROMISES)
             importer = Importer(
                 store,
                 coverage=not no_coverage,

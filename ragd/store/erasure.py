@@ -18,7 +18,7 @@ from playhouse.apsw_ext import APSWDatabase
 from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.chunks import ChunkStore
 from ragd.store.coverage import THREAD_TYPES
-from ragd.store.database import Queries
+from ragd.store.wishes import WishQueries
 from ragd.store.withholding import ERASED
 from ragd.store.words import WordIndex
 
@@ -66,7 +66,7 @@ class Erasure:
     receipt: dict[str, Any]
 
 
-class ErasureStore(Queries):
+class ErasureStore(WishQueries):
     """Asking: any process. Doing: the syncer, or who has the data directory for itself."""
 
     def __init__(self, database: APSWDatabase) -> None:
@@ -81,6 +81,7 @@ class ErasureStore(Queries):
         What they ask while an erasure of theirs has not come to an end makes that one larger.
         """
         with self._transaction():
+            self._count_wish()
             self._execute(
                 "INSERT INTO person (user_id, erased_until) VALUES (?, ?) ON CONFLICT (user_id) DO UPDATE SET"
                 " erased_until = max(erased_until, excluded.erased_until)",
@@ -93,6 +94,7 @@ class ErasureStore(Queries):
         """Have everything older erased, of these channels with their threads or (none named) of all; returns the
         erasures' ids."""
         with self._transaction():
+            self._count_wish()
             for channel_id in channel_ids or [0]:
                 for one in [channel_id, *self._threads_of(channel_id)]:
                     self._cut(one, before_id)
@@ -109,6 +111,7 @@ class ErasureStore(Queries):
         later = {channel_id: first for channel_id, first in first_kept.items() if first > before.get(channel_id, 0)}
         if later:
             with self._transaction():
+                self._count_wish()
                 for channel_id, first in later.items():
                     self._cut(channel_id, first)
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from ragd.snowflake import from_unix_seconds
-from ragd.store.database import Queries
+from ragd.store.wishes import WishQueries
 from ragd.store.withholding import EVERYWHERE
 
 
@@ -22,7 +22,7 @@ class Kept:
     """Unix seconds; 0 for not opted out."""
 
 
-class PeopleStore(Queries):
+class PeopleStore(WishQueries):
     """Wishes hold from the commit on, for Ingest asks in its transaction (ragd/store/withholding.py)."""
 
     def kept(self, user_id: int) -> Kept:
@@ -38,6 +38,7 @@ class PeopleStore(Queries):
     def opt_out(self, user_id: int) -> None:
         """Nothing of theirs is stored from here on. Idempotent: the first time counts."""
         with self._transaction():
+            self._count_wish()
             self._execute(
                 "INSERT INTO person (user_id, opted_out_at) VALUES (?, ?) ON CONFLICT (user_id) DO UPDATE SET"
                 " opted_out_at = CASE WHEN opted_out_at > 0 THEN opted_out_at ELSE excluded.opted_out_at END",
@@ -50,6 +51,7 @@ class PeopleStore(Queries):
         what was stored before they objected stays."""
         with self._transaction():
             if self._execute("UPDATE person SET opted_out_at = 0 WHERE user_id = ? AND opted_out_at > 0", user_id):
+                self._count_wish()
                 self._execute(
                     "INSERT INTO consent (channel_id, user_id, from_id) VALUES (?, ?, ?)"
                     " ON CONFLICT (channel_id, user_id) DO UPDATE SET from_id = max(from_id, excluded.from_id)",
@@ -61,6 +63,7 @@ class PeopleStore(Queries):
     def set_opt_in(self, channel_id: int, on: bool) -> None:
         """Record in that channel and its threads only who agrees, or everybody again."""
         with self._transaction():
+            self._count_wish()
             if on:
                 self._execute(
                     "INSERT INTO opt_in_channel (channel_id, since) VALUES (?, ?) ON CONFLICT DO NOTHING",
@@ -76,6 +79,7 @@ class PeopleStore(Queries):
     def agree(self, channel_id: int, user_id: int, now_id: int) -> None:
         """Record them in that channel from `now_id` on. Idempotent: the first time counts."""
         with self._transaction():
+            self._count_wish()
             self._execute(
                 "INSERT INTO consent (channel_id, user_id, from_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 channel_id,
@@ -86,6 +90,7 @@ class PeopleStore(Queries):
     def withdraw(self, channel_id: int, user_id: int) -> bool:
         """Take that back; False if they had not agreed."""
         with self._transaction():
+            self._count_wish()
             return bool(self._execute("DELETE FROM consent WHERE channel_id = ? AND user_id = ?", channel_id, user_id))
 
     def agrees(self, channel_id: int, user_id: int) -> bool:
