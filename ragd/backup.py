@@ -21,12 +21,14 @@ from ragd.access import file_mode
 from ragd.backup_manifest import (
     DATABASE,
     MANIFEST,
+    OWN_NAME,
     PARTIAL,
     Backup,
     Manifest,
     is_plausible,
     list_backups,
     read_backup,
+    rotated,
     sync,
     write_manifest,
 )
@@ -45,17 +47,15 @@ SPARE_BYTES = 16 * 2**20
 
 _READ_BYTES = 2**20
 
-_OWN_NAME = re.compile(r"ragd-\d{8}T\d{6}\.\d{6}Z\.sqlite3", re.ASCII)
 _OWN_PARTIAL = re.compile(r"ragd-\d{8}T\d{6}\.\d{6}Z\.(sqlite3|json)\.partial(-wal|-shm|-journal)?", re.ASCII)
-"""What `_make` calls a backup, and what becomes one. What has another name somebody else put there, or gave it to keep
-it: it is not ours to remove."""
+"""What is to become a backup under a name that ragd gives."""
 
 
 # Making one
 
 
 def make_backup(database: Path, directory: Path, keep: int) -> Backup:
-    """Copy, check, write the manifest, and remove all but the newest `keep` of the directory.
+    """Copy, check, write the manifest, and remove all but the newest `keep` that this database has there.
 
     Raises UnavailableError (no database), DamagedDatabaseError (nothing is kept or removed then), TransientError (no
     space, another backup is being made), CannotCreateError, or RagdError (an old one cannot be removed). Killed at any
@@ -68,7 +68,7 @@ def make_backup(database: Path, directory: Path, keep: int) -> Backup:
         _clear_partial(directory)
         _require_space(directory, _size_with_log(database))
         backup = _make(database, directory, keep)
-        _rotate(backup, keep)
+        _rotate(backup, keep, database.parent / DIRECTORY)
     return backup
 
 
@@ -102,6 +102,7 @@ def _describe(path: Path, created_at: datetime, keep: int) -> Manifest:
         ragd_version=ragd.__version__,
         sqlite_version=require_safe_sqlite(),
         keep=keep,
+        instance=contents.instance,
     )
 
 
@@ -138,17 +139,16 @@ def _size_with_log(database: Path) -> int:
 def _clear_partial(directory: Path) -> None:
     """What a killed run left: partial files, and a database that never got its manifest."""
     for path in directory.glob("ragd-*"):
-        orphaned = _OWN_NAME.fullmatch(path.name) and not path.with_suffix(MANIFEST).exists()
+        orphaned = OWN_NAME.fullmatch(path.name) and not path.with_suffix(MANIFEST).exists()
         if orphaned or _OWN_PARTIAL.fullmatch(path.name):
             with contextlib.suppress(OSError):  # somebody else's after all: a directory, another user's
                 path.unlink()
 
 
-def _rotate(made: Backup, keep: int) -> None:
-    """Remove all but the newest `keep`; the one just made is the newest, whatever the others say."""
-    found = list_backups(made.path.parent)
-    others = [backup for backup in found if backup != made and _OWN_NAME.fullmatch(backup.path.name)]
-    for old in others[keep - 1 :]:
+def _rotate(made: Backup, keep: int, home: Path) -> None:
+    """Remove all but the newest `keep` of the database's own; the one just made is the newest, whatever others say."""
+    own = rotated(list_backups(made.path.parent), made.manifest.instance, home)
+    for old in [backup for backup in own if backup != made][keep - 1 :]:
         _remove(old)
 
 
@@ -236,8 +236,9 @@ def put_back(backup: Backup, database: Path, index_dir: Path) -> Path | None:
     there was of it), None if there was none.
 
     What members were promised since the backup (ragd/store/promises.py) is kept in it before it is put there. Nobody
-    else may have the database open. Killed at any moment it leaves the old database or the new one there; so it does
-    when it raises TransientError, DamagedError (no database of ragd's) or RagdError (promises that cannot be read).
+    else may have the database open. Raises TransientError, DamagedError (the backup is no database of ragd's) or
+    RagdError (the promises cannot be read), and the old database is there then. Killed at any moment it leaves that or
+    the new one there.
     """
     promises = latest_promises(database.with_name(PROMISES), database)
     partial = database.with_name(database.name + ".restoring")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,9 @@ from pydantic import AfterValidator, Field, TypeAdapter
 
 DATABASE, MANIFEST, PARTIAL = ".sqlite3", ".json", ".partial"
 """Endings of names. `PARTIAL` is added to another while the file is written."""
+
+OWN_NAME = re.compile(r"ragd-\d{8}T\d{6}\.\d{6}Z\.sqlite3", re.ASCII)
+"""What ragd calls a backup. What has another name somebody else put there, or gave it to keep it."""
 
 MOST_KEPT = 10_000
 """How many backups may be wanted to be kept."""
@@ -51,6 +55,8 @@ class Manifest:
     sqlite_version: _Word
     keep: Annotated[int, Field(ge=1, le=MOST_KEPT)] = 7
     """How many were to be kept when it was made."""
+    instance: Annotated[str, Field(pattern=r"^([0-9a-f]{16})?$")] = ""
+    """Which database it is of (ragd/store/instance.py); "": made before databases had a number."""
 
 
 _READER = TypeAdapter(Manifest)
@@ -121,9 +127,24 @@ def sync(path: Path) -> None:
         os.close(fd)
 
 
+def rotated(backups: Sequence[Backup], instance: str, home: Path) -> list[Backup]:
+    """Those that later backups of database `instance` drive out: its own, under the names that ragd gave them.
+
+    One without a number may be anybody's. It counts as the database's own in `home` alone, the directory beside it,
+    where nobody else's go unless told to; elsewhere it stays until a person removes it.
+    """
+
+    def is_own(backup: Backup) -> bool:
+        if backup.manifest.instance:
+            return backup.manifest.instance == instance
+        return backup.path.parent.resolve() == home.resolve()
+
+    return [backup for backup in backups if OWN_NAME.fullmatch(backup.path.name) and is_own(backup)]
+
+
 def expected_ends(backups: Sequence[Backup], now: datetime) -> list[datetime | None]:
     """When each is removed by those that follow it, if they follow as they did up to now; None: from one alone, or from
-    several of one moment, nobody can tell, nor of one of a time to come. `backups` as `list_backups` returns them."""
+    several of one moment, nobody can tell, nor of one of a time to come. `backups` as `rotated` returns them."""
     times = [backup.made_at for backup in backups if backup.made_at <= now]
     unknown: list[datetime | None] = [None] * len(backups)
     if len(times) < 2 or times[0] == times[-1]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ragd.backup import DIRECTORY
-from ragd.backup_manifest import expected_ends, list_backups, other_copies
+from ragd.backup_manifest import expected_ends, list_backups, other_copies, rotated
 from ragd.config import Settings
 from ragd.errors import DamagedError, TransientError
 from ragd.heartbeat import read_heartbeat
@@ -248,7 +248,7 @@ class Eraser:
             "index": "removed, to be built anew"
             if self._alone
             else f"written anew after change {erasure.index_change}",
-            **copies_left(self._settings, datetime.now(UTC)),
+            **copies_left(self._settings, datetime.now(UTC), self._store.instance()),
         }
 
     def _write_promises(self) -> None:
@@ -274,20 +274,24 @@ class Eraser:
         self._promised = promises.wishes
 
 
-def copies_left(settings: Settings, now: datetime) -> dict[str, Any]:
+def copies_left(settings: Settings, now: datetime, instance: str) -> dict[str, Any]:
     """What may still hold what was erased: backups with the time at which rotation is expected to remove them (None:
-    not known), copies that are no backups (yet), and databases set aside."""
+    not known, or none does as they are another database's), copies that are no backups (yet), and databases set
+    aside."""
     # whatever they say of when they were made: a clock that was set back must hide none
-    backups = list_backups(settings.data_dir / DIRECTORY, now)
-    ends = expected_ends(backups, now)
+    home = settings.data_dir / DIRECTORY
+    backups = list_backups(home, now)
+    own = rotated(backups, instance, home)
+    ends = dict(zip([backup.path for backup in own], expected_ends(own, now), strict=True))
     return {
         "backups": [
             {
                 "path": str(backup.path),
                 "created_at": backup.manifest.created_at,
-                "expected_until": end.isoformat(timespec="seconds") if end else None,
+                "rotated": backup.path in ends,
+                "expected_until": end.isoformat(timespec="seconds") if (end := ends.get(backup.path)) else None,
             }
-            for backup, end in zip(backups, ends, strict=True)
+            for backup in backups
         ],
         "unfinished": [str(path) for path in other_copies(settings.data_dir / DIRECTORY)],
         "set_aside": [str(path) for path in _set_aside(settings.database_path)],

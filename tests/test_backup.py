@@ -167,6 +167,49 @@ def test_a_backup_that_was_given_a_name_to_keep_it_is_not_rotated_out(database: 
     assert {backup.path for backup in list_backups(directory)} == {kept, made.path}
 
 
+def test_two_that_share_a_directory_remove_only_their_own(database: Path, tmp_path: Path) -> None:
+    shared, second = tmp_path / "shared", tmp_path / "second" / "ragd.sqlite3"
+    second.parent.mkdir()
+    fill(second, 10)
+    made: dict[Path, list[Path]] = {database: [], second: []}
+    for _ in range(3):
+        for source, of_it in made.items():
+            of_it.append(make_backup(source, shared, keep=2).path)
+    assert {backup.path for backup in list_backups(shared)} == {path for of_it in made.values() for path in of_it[1:]}
+    listed = ragdctl(database.parent, "backup", "list", "--to", str(shared), COLUMNS="200").stdout
+    numbers = {backup.manifest.instance for backup in list_backups(shared)}
+    assert len(numbers) == 2
+    assert all(number[:8] in listed for number in numbers)
+
+
+def test_a_restored_database_goes_on_with_its_own_backups(database: Path, directory: Path) -> None:
+    before = make_backup(database, directory, keep=9)
+    put_back(before, database, database.parent / "index")
+    after = make_backup(database, directory, keep=1)
+    assert after.manifest.instance == before.manifest.instance
+    assert list_backups(directory) == [after]
+
+
+def test_a_database_that_was_begun_anew_leaves_the_backups_of_the_lost_one(database: Path, directory: Path) -> None:
+    lost = make_backup(database, directory, keep=1)
+    for path in database.parent.glob("ragd.sqlite3*"):
+        path.unlink()
+    fill(database, 10)
+    made = make_backup(database, directory, keep=1)
+    assert list_backups(directory) == [made, lost]
+
+
+def test_backups_without_a_number_are_anybodys_unless_beside_the_database(database: Path, tmp_path: Path) -> None:
+    for directory, kept in ((tmp_path / DIRECTORY, 1), (tmp_path / "elsewhere", 2)):
+        first = make_backup(database, directory, keep=9)
+        manifest = asdict(first.manifest)
+        del manifest["instance"]
+        first.path.with_suffix(".json").write_text(json.dumps(manifest))
+        made = make_backup(database, directory, keep=1)
+        assert len(list_backups(directory)) == kept
+        assert list_backups(directory)[0] == made
+
+
 def test_an_old_backup_that_cannot_be_removed_is_one_line(database: Path, directory: Path) -> None:
     old = make_backup(database, directory, keep=1)
     manifest = old.path.with_suffix(".json")
@@ -304,6 +347,8 @@ ODD = (
     {"created_at": "9999-12-31T23:59:59+00:00"},
     {"created_at": "9999-12-31T23:59:59-23:59"},
     {"created_at": 0},
+    {"instance": "mine"},
+    {"instance": None},
 )
 
 
@@ -450,6 +495,7 @@ def test_an_older_schema_is_brought_up_to_date(tmp_path: Path, directory: Path) 
     make_database_of(2, database)
     backup = make_backup(database, directory, keep=1)
     assert backup.manifest.migration == 2
+    assert backup.manifest.instance == ""
     put_back(backup, database, database.parent / "index")
     store = Store.open(database)
     assert store.alerts.open_alerts() == []

@@ -18,6 +18,7 @@ from ragd.backup import DIRECTORY, make_backup, put_back
 from ragd.backup_manifest import Backup, Manifest, expected_ends
 from ragd.cli.forget import _resolve
 from ragd.cli.purge import _places
+from ragd.cli.receipts import show_receipt
 from ragd.config import Settings, load_settings
 from ragd.erasing import Eraser, copies_left
 from ragd.errors import ConfigError, DamagedError, RagdError, TransientError, UsageError
@@ -305,7 +306,7 @@ def test_the_receipt_names_what_still_holds_it(settings: Settings, store: Store)
     backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
     aside = Path(f"{settings.database_path}.damaged-20260101T000000Z")
     aside.write_bytes(b"")
-    left = copies_left(settings, datetime.now(UTC))
+    left = copies_left(settings, datetime.now(UTC), store.instance())
     assert [one["path"] for one in left["backups"]] == [str(backup.path)]
     assert left["set_aside"] == [str(aside)]
     assert left["unfinished"] == []
@@ -327,9 +328,29 @@ def test_the_receipt_names_copies_that_are_no_backups(settings: Settings, store:
     assert receipt["set_aside"] == [str(restoring)]
 
 
+def test_the_receipt_says_which_backups_no_rotation_removes(
+    settings: Settings, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = settings.data_dir / DIRECTORY
+    own, other = [make_backup(settings.database_path, directory, keep=9) for _ in range(2)]
+    manifest = other.path.with_suffix(".json")
+    manifest.write_text(manifest.read_text().replace(store.instance(), "0" * 16))
+    forget(store)
+    (erasure,) = store.erasures.open()
+    Eraser(settings, store, alone=True).run()
+    left = found(store, erasure.id)
+    assert {one["path"]: one["rotated"] for one in left.receipt["backups"]} == {
+        str(own.path): True,
+        str(other.path): False,
+    }
+    show_receipt(left)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if str(other.path) in line]
+    assert line.endswith("delete it by hand")
+
+
 def test_a_clock_that_was_set_back_hides_no_backup(settings: Settings, store: Store) -> None:
     backup = make_backup(settings.database_path, settings.data_dir / DIRECTORY, keep=3)
-    left = copies_left(settings, datetime.now(UTC) - timedelta(days=400))
+    left = copies_left(settings, datetime.now(UTC) - timedelta(days=400), store.instance())
     assert [one["path"] for one in left["backups"]] == [str(backup.path)]
 
 

@@ -151,14 +151,16 @@ def _document(backup: Backup) -> dict[str, Any]:
 
 
 def _table(backups: list[Backup]) -> Table:
+    several = len({found.manifest.instance for found in backups}) > 1
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("made", "age", "size", "messages"):
+    for heading in ("made", "age", "size", "messages", *(["database"] if several else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("file", overflow="fold")
     for found in backups:
         manifest = found.manifest
         made, size = local_time(manifest.created_at), format_bytes(manifest.size_bytes)
-        table.add_row(made, _age(found), size, f"{manifest.messages:,}", one_line(str(found.path)))
+        whose = [manifest.instance[:8] or "?"] if several else []
+        table.add_row(made, _age(found), size, f"{manifest.messages:,}", *whose, one_line(str(found.path)))
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -98,12 +98,8 @@ def show_receipt(erasure: Erasure) -> None:
     typer.echo(f"database: {receipt['database']}")
     typer.echo(f"index: {receipt['index']}")
     for backup in receipt["backups"]:
-        until = backup["expected_until"]
-        gone = (
-            f"expected to be rotated out {local_time(until)}" if until else "rotated out when enough newer ones exist"
-        )
         made = local_time(backup["created_at"])
-        typer.echo(f"still held by the backup {one_line(backup['path'])} of {made}: {gone}")
+        typer.echo(f"still held by the backup {one_line(backup['path'])} of {made}: {_end_of(backup)}")
     unfinished = receipt.get("unfinished", [])  # receipts of earlier versions have none
     for path in unfinished:
         typer.echo(f"still held by {one_line(path)}, no whole backup: delete it, unless one is being made")
@@ -112,6 +108,13 @@ def show_receipt(erasure: Erasure) -> None:
     if not (receipt["backups"] or unfinished):
         typer.echo("no backup in the data directory holds it")
     typer.echo("backups kept elsewhere are for you to delete; a restored one has this erasure applied again")
+
+
+def _end_of(backup: Mapping[str, Any]) -> str:
+    if not backup.get("rotated", True):  # receipts of earlier versions do not say
+        return "not of this database, or under a name of its own, so it is not rotated out: delete it by hand"
+    until = backup["expected_until"]
+    return f"expected to be rotated out {local_time(until)}" if until else "rotated out when enough newer ones exist"
 
 
 def describe(erasure: Erasure) -> str:

@@ -21,6 +21,7 @@ from ragd.store.exports import ExportStore
 from ragd.store.figures import FigureStore
 from ragd.store.health import HealthStore
 from ragd.store.ingest import Ingest
+from ragd.store.instance import INSTANCE_SQL, instance_of
 from ragd.store.lookup import Lookup
 from ragd.store.migrations import migrate, require_schema
 from ragd.store.models import Channel
@@ -131,6 +132,10 @@ class Store(Queries):
     def close(self) -> None:
         """Close this thread's connection."""
         self._database.close()
+
+    def instance(self) -> str:
+        """Which database this is; it stays so after a restore."""
+        return instance_of(self._all(INSTANCE_SQL))
 
     def channels(self) -> list[ChannelRow]:
         """Channels and threads that exist, by id."""

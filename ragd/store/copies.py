@@ -14,6 +14,7 @@ from peewee import PeeweeException
 from ragd.errors import ConfigError
 from ragd.store.alerts import AlertStore
 from ragd.store.database import DamagedDatabaseError, Queries, open_database, translated_errors
+from ragd.store.instance import INSTANCE_SQL, instance_of
 from ragd.store.migrations import MIGRATIONS, migrate
 
 _PROGRESS_STEPS = 200_000
@@ -26,6 +27,7 @@ class Contents:
 
     migration: int
     messages: int
+    instance: str
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -76,7 +78,7 @@ def _opened_immutable(path: Path) -> Iterator[apsw.Connection]:
 def _read_contents(connection: apsw.Connection) -> Contents:
     asked = ("SELECT coalesce(max(number), 0) FROM migration", "SELECT count(*) FROM message WHERE NOT deleted")
     migration, messages = (int(str(connection.execute(sql).fetchall()[0][0])) for sql in asked)
-    return Contents(migration, messages)
+    return Contents(migration, messages, instance_of(connection.execute(INSTANCE_SQL).fetchall()))
 
 
 @contextlib.contextmanager

@@ -294,6 +294,11 @@ MIGRATIONS: tuple[Migration, ...] = (
         "who bears a name, without reading every message",
         ("CREATE INDEX message_author_name ON message (lower(author_name), id) WHERE NOT deleted",),
     ),
+    Migration(
+        9,
+        "which database this is",
+        ("INSERT INTO counter (name, value) VALUES ('instance', random())",),
+    ),
 )
 
 

@@ -66,6 +66,7 @@ SOUND_BACKUP = _bytes(
         "ragd_version": "0.1.0",
         "sqlite_version": "3.51.3",
         "keep": 7,
+        "instance": "0123456789abcdef",
     }
 )
 """The manifest of one of ten bytes."""

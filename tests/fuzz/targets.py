@@ -19,7 +19,7 @@ from rich.console import Console
 
 from ragd.asked import parse
 from ragd.backup import open_backup
-from ragd.backup_manifest import expected_ends, list_backups
+from ragd.backup_manifest import expected_ends, list_backups, rotated
 from ragd.bot.commands.errors import BadValue
 from ragd.bot.commands.passages import parse_since
 from ragd.cli.backup import _document as list_document
@@ -171,6 +171,7 @@ def backup_manifest(data: bytes) -> None:
         path.with_suffix(".json").write_bytes(manifest)
     backups = list_backups(place)
     assert sound in [backup.path for backup in backups]
+    assert sound in [backup.path for backup in rotated(backups, "0123456789abcdef", directory())]
     for end in expected_ends(backups, NOW):
         assert end is None or end.isoformat()
     shown = io.StringIO()

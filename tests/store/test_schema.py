@@ -38,6 +38,16 @@ def test_migrations_are_recorded_once_and_repeatable(path: Path) -> None:
     store.close()
 
 
+def test_every_database_has_a_number_of_its_own_for_life(path: Path, tmp_path: Path) -> None:
+    numbers = []
+    for one in (path, path, tmp_path / "another.sqlite3"):
+        store = Store.open(one)
+        numbers.append(store.instance())
+        store.close()
+    assert numbers[0] == numbers[1] != numbers[2]
+    assert all(len(number) == 16 for number in numbers)
+
+
 def test_a_database_that_is_up_to_date_is_opened_while_somebody_writes(path: Path) -> None:
     writer = Store.open(path)
     with writer._transaction():
