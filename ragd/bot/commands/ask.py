@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import cast
 
 from discord.ext import commands
 
@@ -14,9 +15,9 @@ from ragd.bot.commands.audience import allowed_in, only, reach_of
 from ragd.bot.commands.errors import require_turn
 from ragd.bot.commands.host import Host
 from ragd.bot.commands.passages import parse_since
+from ragd.bot.commands.place import Named, SearchPlace
 from ragd.bot.commands.replied import render_reply
 from ragd.bot.commands.replies import Asked, answer, answer_in_embed, begin, is_private, may_embed
-from ragd.bot.commands.search import SearchPlace
 from ragd.bot.commands.wording import EMBED_ROOM, TEXT_ROOM
 
 OVERTAKEN = "What the answer was written from has changed meanwhile: these are quotes."
@@ -63,7 +64,6 @@ class AskCommands(commands.Cog):
         """What the asker may read of it at this moment."""
         since = parse_since(options.since, datetime.now(UTC)) if options.since else None
         reach = await reach_of(self._host, context)
-        request = SearchRequest(
-            options.text, allowed_in(reach, options.channel), self._host.answerer.passages, since=since
-        )
+        allowed = allowed_in(context, reach, cast(Named | None, options.channel))
+        request = SearchRequest(options.text, allowed, self._host.answerer.passages, since=since)
         return only(await ask(self._host.settings.search_socket, request), reach)

@@ -11,6 +11,7 @@ from ragd.answers import Allowed, SearchAnswer
 from ragd.bot.commands.access import as_readers_of, has_age_restricted, private_threads, readable, within
 from ragd.bot.commands.errors import NO_SUCH_CHANNEL, BadValue
 from ragd.bot.commands.host import Host
+from ragd.bot.commands.place import Named, find_place
 from ragd.bot.commands.replies import Asked, is_private
 from ragd.bot.permissions import ParentChannel, as_member
 from ragd.errors import UnavailableError
@@ -37,12 +38,18 @@ async def reach_of(host: Host, context: Asked) -> dict[int, int]:
     return {one: home for one, home in reach.items() if one in public}
 
 
-def allowed_in(reach: dict[int, int], channel: discord.abc.Snowflake | None) -> Allowed:
-    """The allow-list, of a channel and its threads if one is named. Raises BadValue if that is not within reach."""
-    allowed = within(reach, channel.id if channel else None)
-    if channel is not None and not allowed:
+def allowed_in(context: Asked, reach: dict[int, int], channel: Named | None) -> Allowed:
+    """The allow-list, of a channel and its threads if one is named. Raises BadValue if that is not within reach.
+
+    To be asked when all other options have been judged: which of two wrong ones is told must not depend on what is
+    there but out of reach.
+    """
+    if channel is None:
+        return Allowed(within(reach, None))
+    found = find_place(context.guild, reach, channel) if context.guild else None
+    if found is None:
         raise BadValue(NO_SUCH_CHANNEL)
-    return Allowed(allowed)
+    return Allowed(within(reach, found))
 
 
 def leaves_out_by_age(context: Asked) -> bool:
