@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import aiohttp
 import discord
 from discord.ext import commands
 
@@ -24,9 +25,32 @@ async def reach_of(host: Host, context: Asked) -> dict[int, int]:
     read by whoever looks into the channel, today or next year: so it is made only of what all of those may read, and
     the asker too. Raises UnavailableError while Discord does not tell of the guild.
     """
-    guild, asker, place = context.guild, context.author, context.channel
-    if guild is None or not isinstance(asker, discord.Member):
+    if not isinstance(context.author, discord.Member):
         raise commands.NoPrivateMessage
+    return await _reach_of(host, context, context.author)
+
+
+async def reach_after_a_while(host: Host, context: Asked) -> dict[int, int]:
+    """The same when time has passed since the question: the roles that came with it may have been taken away.
+
+    Discord is asked who the asker is now; who has left may read nothing. Raises UnavailableError while Discord cannot
+    be asked, or does not tell of the guild.
+    """
+    if context.guild is None:
+        raise commands.NoPrivateMessage
+    try:
+        asker = await context.guild.fetch_member(context.author.id)
+    except discord.NotFound:
+        return {}
+    except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+        raise UnavailableError(f"Discord does not say who is in server {context.guild.id}: {error}") from None
+    if not host.hears_of(context.guild):
+        raise UnavailableError(f"no connection to server {context.guild.id}, whose permissions may have changed")
+    return await _reach_of(host, context, asker)
+
+
+async def _reach_of(host: Host, context: Asked, asker: discord.Member) -> dict[int, int]:
+    guild, place = asker.guild, context.channel
     if guild.unavailable:
         raise UnavailableError(f"server {guild.id} is out, and its permissions may have changed")
     threads = await host.in_store(lambda store: store.public_threads(guild.id))
