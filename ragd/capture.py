@@ -186,6 +186,9 @@ class Capture:
     def answerer(self) -> Answerer:
         return self._answerer
 
+    def hears_of(self, guild: discord.Guild) -> bool:
+        return self._client.sessions.has(guild.shard_id)
+
     def resync(self) -> None:
         self._backfill.resync()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ragd.answering.answerer import FAILED
+from ragd.bot.commands.errors import UNAVAILABLE
 from ragd.sandbox.client import ControlError, SandboxThread
 from ragd.sandbox.entities import OverwriteTarget
 from ragd.store import Store
@@ -213,6 +214,51 @@ def test_what_is_gone_when_the_answer_is_written_is_not_in_it(
     assert "flowerpot" in model.prompt
     assert "flowerpot" not in said
     assert "Written by" not in said
+
+
+@pytest.mark.parametrize("meanwhile", ["role taken", "kicked"])
+def test_who_may_read_less_when_the_answer_is_written_is_not_told_it(
+    house: House, model: Endpoint, meanwhile: str
+) -> None:
+    """Roles come with the question, and nothing tells of them afterwards: Discord is asked."""
+    user, guild = house.member(house.staff_role), house.place.guild_id
+
+    def happen() -> None:
+        if meanwhile == "kicked":
+            house.control.remove_member(guild, user)
+        else:
+            house.control.set_member_roles(guild, user, [])
+
+    model.says_after(happen, "The kumquat code opens the vault of the rain gauge [1].")
+    said = ask(house, user, "which code opens the vault of the rain gauge?")
+    assert "kumquat" in model.prompt
+    assert not any(word in said for word in HIDDEN)
+    assert "Written by" not in said
+    assert ("counts everything twice" in said) == (meanwhile == "role taken")
+    assert said.startswith("Nothing found in the channels you can read") == (meanwhile == "kicked")
+
+
+@pytest.mark.parametrize("lost", ["answer", "session"])
+def test_while_discord_does_not_tell_who_may_read_what_nothing_is_shown(
+    house: House, model: Endpoint, capture: Process, lost: str
+) -> None:
+    user = house.member()
+
+    def happen() -> None:
+        if lost == "answer":
+            house.control.rest_fault(status=403, pattern=f"/guilds/*/members/{user}")
+        else:
+            house.control.refuse(gateway=True)
+            house.control.cut()
+            until(lambda: capture.counter("connected") is False, "disconnected")
+
+    model.says_after(happen, GAUGE)
+    try:
+        assert ask(house, user) == UNAVAILABLE
+    finally:
+        house.control.clear_faults()
+        until(lambda: capture.counter("connected"), "connected again")
+    assert "counts everything twice" in model.prompt
 
 
 def texts(capture: Process) -> str:

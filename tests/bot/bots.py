@@ -42,6 +42,9 @@ class StillHost:
     def in_store(self, work: Callable[[Store], Result]) -> Awaitable[Result]:
         raise NotImplementedError
 
+    def hears_of(self, guild: discord.Guild) -> bool:
+        raise NotImplementedError
+
     def resync(self) -> None:
         raise NotImplementedError
 

@@ -36,6 +36,11 @@ def aloud(template: str) -> Ask:
     return lambda stage, user, guess: said(stage.aloud(user, template.format(guess)))
 
 
+SECOND = ("since: xyz", "limit: 99", "limit: many", "author: nobodyatall")
+"""Options that are refused: which of two wrong ones is told may not tell what is there."""
+
+NAMES = (("a channel", HIDDEN_NAME, "no-such-place"), ("a private thread", "only-us", "only-you"))
+
 GUESSES = (
     Guess("a word", SECRETS["vault"], "pomelo", slash("{}")),
     Guess("a word beside a known one", SECRETS["vault"], "pomelo", slash("zwiebel {}")),
@@ -47,6 +52,12 @@ GUESSES = (
     Guess("words left out", SECRETS["vault"], "pomelo", slash("rain gauge -{}")),
     Guess("a channel aloud", HIDDEN_NAME, "no-such-place", aloud("!search rain channel: {}")),
     Guess("a private thread aloud", "only-us", "only-you", aloud("!search rain channel: {}")),
+    *(
+        Guess(f"{what} aloud, {option} being wrong", right, wrong, aloud(f"!{command} rain channel: {{}} {option}"))
+        for what, right, wrong in NAMES
+        for command, options in (("search", SECOND), ("ask", SECOND[:1]))
+        for option in options
+    ),
     Guess("a writer aloud", WRITER, "nobodyatall", aloud("!search rain author: {}")),
 )
 
@@ -70,6 +81,23 @@ def test_a_hidden_channel_is_no_other_than_none(stage: Stage, option: str) -> No
     hidden = said(stage.slash(stage.outsider(), "rain", channel=getattr(stage, option)))
     assert hidden == said(stage.slash(stage.outsider(), "rain", channel=stage.other_channel))
     assert hidden.startswith("`channel` must be")
+
+
+@pytest.mark.parametrize("option", ["vault", "private", "booth"])
+def test_nor_beside_an_option_that_is_refused(stage: Stage, option: str) -> None:
+    hidden = said(stage.slash(stage.outsider(), "rain", channel=getattr(stage, option), since="xyz"))
+    assert hidden == said(stage.slash(stage.outsider(), "rain", channel=stage.other_channel, since="xyz"))
+    assert hidden.startswith("`since` must be")
+
+
+def test_a_hidden_name_does_not_stand_before_one_that_is_seen(stage: Stage) -> None:
+    """Who calls a thread as a hidden channel may be called learns nothing by it, and finds that thread."""
+    for name in ("council", "no-council"):
+        thread = stage.control.create_thread(stage.general, stage.outsider(), name)
+        word = f"yuzu{len(name)}"
+        stage.say(thread, f"A {word} of the weather station.")
+        stage.wait_for(word)
+        assert word in stage.aloud(stage.outsider(), f"!search {word} channel: {name}")
 
 
 def test_a_fragment_is_looked_for_as_if_nobody_else_had_the_word(stage: Stage) -> None:

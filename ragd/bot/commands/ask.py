@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TypeAlias, cast
 
 from discord.ext import commands
 
 from ragd.answering.limits import Limits
 from ragd.answers import SearchAnswer, SearchRequest
 from ragd.bot.commands.asking import ask
-from ragd.bot.commands.audience import allowed_in, only, reach_of
+from ragd.bot.commands.audience import allowed_in, only, reach_after_a_while, reach_of
 from ragd.bot.commands.errors import require_turn
 from ragd.bot.commands.host import Host
 from ragd.bot.commands.passages import parse_since
+from ragd.bot.commands.place import Named, SearchPlace
 from ragd.bot.commands.replied import render_reply
 from ragd.bot.commands.replies import Asked, answer, answer_in_embed, begin, is_private, may_embed
-from ragd.bot.commands.search import SearchPlace
 from ragd.bot.commands.wording import EMBED_ROOM, TEXT_ROOM
+
+Look: TypeAlias = Callable[[Host, Asked], Awaitable[dict[int, int]]]
 
 OVERTAKEN = "What the answer was written from has changed meanwhile: these are quotes."
 
@@ -50,20 +54,21 @@ class AskCommands(commands.Cog):
     async def ask(self, context: Asked, *, options: AskOptions) -> None:
         await begin(context)
         answerer, asker_id = self._host.answerer, context.author.id
-        reply = await answerer.answer(options.text, await self._find(context, options), asker_id)
-        if reply.is_asked_of_model and not reply.stands(now := await self._find(context, options)):
-            reply = replace(await answerer.answer(options.text, now, asker_id, write=False), note=OVERTAKEN)
+        reply = await answerer.answer(options.text, await self._find(context, options, reach_of), asker_id)
+        if reply.is_asked_of_model:
+            now = await self._find(context, options, reach_after_a_while)
+            if not reply.stands(now):
+                reply = replace(await answerer.answer(options.text, now, asker_id, write=False), note=OVERTAKEN)
         public = not is_private(context)
         if may_embed(context):
             await answer_in_embed(context, render_reply(reply, EMBED_ROOM, public=public))
         else:
             await answer(context, render_reply(reply, TEXT_ROOM, public=public))
 
-    async def _find(self, context: Asked, options: AskOptions) -> SearchAnswer:
+    async def _find(self, context: Asked, options: AskOptions, look: Look) -> SearchAnswer:
         """What the asker may read of it at this moment."""
         since = parse_since(options.since, datetime.now(UTC)) if options.since else None
-        reach = await reach_of(self._host, context)
-        request = SearchRequest(
-            options.text, allowed_in(reach, options.channel), self._host.answerer.passages, since=since
-        )
+        reach = await look(self._host, context)
+        allowed = allowed_in(context, reach, cast(Named | None, options.channel))
+        request = SearchRequest(options.text, allowed, self._host.answerer.passages, since=since)
         return only(await ask(self._host.settings.search_socket, request), reach)

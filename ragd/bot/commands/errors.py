@@ -12,7 +12,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from ragd.answering.limits import Limits
-from ragd.bot.commands.replies import Asked, answer, is_private
+from ragd.bot.commands.replies import Asked, answer, is_private, is_too_late
 from ragd.errors import RagdError
 
 _log = logging.getLogger(__name__)
@@ -43,11 +43,14 @@ class ErrorHandler(commands.Cog):
     @commands.Cog.listener()
     async def on_command_error(self, context: Asked, error: commands.CommandError) -> None:
         cause = root_cause(error)
+        if is_private(context) and is_too_late(cause):
+            _log.warning("command %s came to no answer: for Discord it was too late", _name(context))
+            return
         text = explain(cause, _usage(context))
         if text is None:
             return
         if text == UNEXPECTED:
-            _log_error(context.command.qualified_name if context.command else "?", cause)
+            _log_error(_name(context), cause)
         if not self._may_tell(context):
             return
         try:
@@ -146,6 +149,10 @@ def require_turn(context: Asked, limits: Limits) -> None:
         raise NotYourTurn(None)
     many = "This server asks a lot at the moment" if refusal.whole_server else "Not so fast"
     raise NotYourTurn(f"{many}: try again in {math.ceil(refusal.wait_seconds)} s.")
+
+
+def _name(context: Asked) -> str:
+    return context.command.qualified_name if context.command else "?"
 
 
 def _usage(context: Asked) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
+import discord
+
 from ragd.answering import Answerer
 from ragd.config import Settings
 from ragd.heartbeat import Counter
@@ -28,6 +30,10 @@ class Host(Protocol):
 
     def in_store(self, work: Callable[[Store], Result]) -> Awaitable[Result]:
         """Do something short in the thread that holds the store: the writer waits for it."""
+        ...
+
+    def hears_of(self, guild: discord.Guild) -> bool:
+        """Whether there is a gateway session that tells what changes in a guild."""
         ...
 
     def resync(self) -> None:

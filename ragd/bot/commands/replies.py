@@ -11,6 +11,9 @@ from ragd.bot.commands.wording import EMBED_ROOM, TEXT_ROOM, clip
 
 Asked: TypeAlias = commands.Context[commands.Bot]
 
+_TOO_LATE = frozenset({10015, 10062, 50027})
+"""Unknown webhook, unknown interaction, invalid webhook token (reference, "JSON Error Codes")."""
+
 
 def is_private(context: Asked) -> bool:
     """Whether only the asker will see the answer."""
@@ -20,7 +23,7 @@ def is_private(context: Asked) -> bool:
 async def begin(context: Asked) -> None:
     """Gain time: Discord wants to hear something within 3 s, and gives 15 min for the answer then."""
     if context.interaction is not None:
-        await context.defer(ephemeral=True)
+        await context.interaction.response.defer(ephemeral=True)
 
 
 async def answer(context: Asked, text: str) -> None:
@@ -34,12 +37,28 @@ async def answer_in_embed(context: Asked, text: str) -> None:
 
 
 async def _send(context: Asked, **message: Any) -> None:
-    nobody = discord.AllowedMentions.none()
-    if is_private(context):
-        await context.send(**message, ephemeral=True, allowed_mentions=nobody)
+    message["allowed_mentions"] = discord.AllowedMentions.none()
+    if context.interaction is not None:
+        await _send_to_asker(context.interaction, message)
     else:  # under the question, also if that has been deleted meanwhile
         question = context.message.to_reference(fail_if_not_exists=False)
-        await context.send(**message, reference=question, allowed_mentions=nobody)
+        await context.send(**message, reference=question)
+
+
+async def _send_to_asker(interaction: discord.Interaction[commands.Bot], message: dict[str, Any]) -> None:
+    """Never by `Context.send`, which says it in the channel once 15 min have passed by this machine's clock.
+
+    Whether it is too late is for Discord to say: the clock may be ahead of Discord's.
+    """
+    if interaction.response.is_done():
+        await interaction.followup.send(**message, ephemeral=True, wait=True)
+    else:
+        await interaction.response.send_message(**message, ephemeral=True)
+
+
+def is_too_late(error: Exception) -> bool:
+    """Whether Discord refuses an answer because it does not know the interaction any more."""
+    return isinstance(error, discord.HTTPException) and error.code in _TOO_LATE
 
 
 def may_embed(context: Asked) -> bool:

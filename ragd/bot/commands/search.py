@@ -17,12 +17,11 @@ from ragd.bot.commands.audience import allowed_in, leaves_out_by_age, only, reac
 from ragd.bot.commands.errors import require_turn
 from ragd.bot.commands.host import Host
 from ragd.bot.commands.passages import Answer, parse_since, render_answer
+from ragd.bot.commands.place import Named, SearchPlace
 from ragd.bot.commands.replies import Asked, answer, answer_in_embed, begin, is_private, may_embed
 from ragd.bot.commands.wording import EMBED_ROOM, TEXT_ROOM
 
 _PERSON = re.compile(r"<@!?[0-9]{15,20}>|[0-9]{15,20}")
-
-SearchPlace = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.ForumChannel | discord.Thread
 
 
 class Person(commands.UserConverter, app_commands.Transformer):
@@ -77,10 +76,11 @@ class SearchCommands(commands.Cog):
         await begin(context)
         since = parse_since(options.since, datetime.now(UTC)) if options.since else None
         author = cast(discord.User | None, options.author)
+        channel = cast(Named | None, options.channel)
         reach = await reach_of(self._host, context)
         request = SearchRequest(
             options.text,
-            allowed_in(reach, options.channel),
+            allowed_in(context, reach, channel),
             options.limit,
             author=str(author.id) if author else None,
             since=since,
