@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ragd.answers import PassageLine, SearchResult
+from ragd.answers import SET_IN, PassageLine, SearchResult
 from ragd.asked import MOST_WORDS, Wanted, first_of, parse
 from ragd.chunk_reach import ChunkReach, Ids
 from ragd.embedders import TextEmbedder
@@ -360,7 +360,9 @@ def _ids(passage: Passage) -> list[int]:
 
 
 def _line(message: PassageMessage) -> str:
-    return f"{message.author_name}: {searchable_text(message.content, message.extra)}"
+    """`author: text`; further lines are set in, so that none looks like a message of another's."""
+    text = SET_IN.join(searchable_text(message.content, message.extra).splitlines())
+    return f"{' '.join(message.author_name.split())}: {text}"
 
 
 def _result(candidate: Candidate, passage: Passage, best_id: int, before: list[str], after: list[str]) -> SearchResult:
