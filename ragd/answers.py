@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+SET_IN = "\n  "
+"""Between the lines of one message: only a message begins at the margin."""
+
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
@@ -55,7 +58,7 @@ class SearchResult:
     """When, ISO 8601 in UTC."""
     message_ids: list[str]
     text: str
-    """One line a message, `author: text`, as the messages read now."""
+    """A message after another, `author: text`, as they read now. Further lines of a message are set in (SET_IN)."""
     url: str
     """Jump link to the best message."""
     best_message_id: str = ""
@@ -68,7 +71,7 @@ class SearchResult:
     found_by: str = ""
     """`words`, `meaning` or `meaning+words`: passages found by both come first, then by how far up they stood."""
     lines: list[PassageLine] = field(default_factory=list)
-    """What `text` is made of, in its order: in `text` alone a message may look like two, by two authors."""
+    """What `text` is made of, in its order, as it was written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -57,9 +58,9 @@ def parse(text: str, now: datetime) -> Wanted:
     for piece in _PIECE.finditer(whole.translate(_QUOTES)):
         said += _take(wanted, piece, now)
     wanted.text = " ".join(said).strip()
-    wanted.words = _first_of(wanted.words, MOST_WORDS)
-    wanted.phrases = _first_of(wanted.phrases, MOST_PHRASES)
-    wanted.excluded = _first_of(wanted.excluded, MOST_PHRASES)
+    wanted.words = first_of(wanted.words, MOST_WORDS)
+    wanted.phrases = first_of(wanted.phrases, MOST_PHRASES)
+    wanted.excluded = first_of(wanted.excluded, MOST_PHRASES)
     return wanted
 
 
@@ -155,7 +156,7 @@ def _whole(year: int | None, month: int | None, day: int | None) -> tuple[float,
     return start.timestamp(), end.timestamp()
 
 
-def _first_of(values: list[str], most: int) -> list[str]:
+def first_of(values: Iterable[str], most: int) -> list[str]:
     """The first different ones, case aside."""
     different: dict[str, str] = {}
     for value in values:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
 
-from ragd.answers import PassageLine, SearchResult
-from ragd.asked import Wanted, parse
+from ragd.answers import SET_IN, PassageLine, SearchResult
+from ragd.asked import MOST_WORDS, Wanted, first_of, parse
 from ragd.chunk_reach import ChunkReach, Ids
 from ragd.embedders import TextEmbedder
 from ragd.embedding import Vectors
@@ -21,7 +22,7 @@ from ragd.noise import BUNDLED, Scale, scale_of
 from ragd.snowflake import from_unix_seconds, read_snowflake, to_unix_seconds
 from ragd.store import Store
 from ragd.store.glance import Glance
-from ragd.store.lookup import Term
+from ragd.store.lookup import Effort, Term
 from ragd.store.scope import Filter
 from ragd.store.vectors import Passage, PassageMessage
 from ragd.terms import STOP_WORDS
@@ -47,6 +48,13 @@ have a fair cosine, or `SOME` of it."""
 
 JUDGED = 40
 """Candidates that are looked at once more, best first."""
+
+WORDS_SECONDS = 2.0
+"""Longest that a query's words are looked up, one after another; what is left then does not count, and it says so."""
+
+FIND_SECONDS = 4.0
+"""Longest that the database is asked for what passes; then the query is refused. Ordinary ones take a fraction of a
+second, and of all of a query the sum must be well below RAGD_STALE_SECONDS, for the heartbeat waits for it."""
 
 NEIGHBOURS = 2
 _OVERFETCH = 3
@@ -102,21 +110,23 @@ class Search:
         """The best passages; fewer than the limit when no more are about what is asked.
 
         What was deleted or edited since it was indexed shows as it is now: text comes from the messages, never from
-        the index.
+        the index. Raises TransientError if it takes too long.
         """
         asked = parse(query.text, datetime.now(UTC))
+        effort = Effort(until=time.monotonic() + WORDS_SECONDS)
         try:
-            wanted = self._filter(query, asked)
+            wanted = self._filter(query, asked, effort)
         except NobodyError as error:
             return Findings([], str(error), asked.remarks, Filter(query.channel_ids), 0)
-        terms = self._terms(asked, wanted.without_wishes())
+        terms = self._terms(asked, wanted.without_wishes(), effort)
         limit = max(1, min(query.limit, MAX_LIMIT))
         vector, limits = self._meaning(asked)
-        allowed = self._allowed(wanted)
-        results = self._results(vector, terms, wanted, limit, allowed)
-        why = "" if results else self._why(vector, terms, wanted)
+        with self._lookup.within(FIND_SECONDS):
+            allowed = self._allowed(wanted)
+            results = self._results(vector, terms, wanted, limit, allowed)
+            why = "" if results else self._why(vector, terms, wanted)
         passages = None if wanted.is_empty else sum(len(ids) for ids in allowed.values() if ids is not None)
-        return Findings(results, why, [*asked.remarks, *limits], wanted, passages)
+        return Findings(results, why, [*asked.remarks, *_left_out(effort), *limits], wanted, passages)
 
     def _meaning(self, asked: Wanted) -> tuple[Vectors | None, list[str]]:
         """The question's vector, if there is one, and what this answer could not look into."""
@@ -144,14 +154,14 @@ class Search:
             near += [chunk_id for chunk_id, _ in index.search(vector, _OVERFETCH, allowed)]
         return self._vectors.canaries_in(near)
 
-    def _terms(self, asked: Wanted, reach: Filter) -> list[Term]:
+    def _terms(self, asked: Wanted, reach: Filter, effort: Effort) -> list[Term]:
         words = [*asked.words, *(word for phrase in asked.phrases for word in phrase.split())]
         telling = [word for word in words if word.casefold() not in STOP_WORDS]
-        return [self._lookup.term(word, reach) for word in telling or words]
+        return self._lookup.terms(first_of(telling or words, MOST_WORDS), reach, effort)
 
     # What may be found
 
-    def _filter(self, query: Query, asked: Wanted) -> Filter:
+    def _filter(self, query: Query, asked: Wanted, effort: Effort) -> Filter:
         since = [id_at(asked.since)] if asked.since is not None else []
         since += [query.since_id] if query.since_id is not None else []
         reach = Filter(query.channel_ids)
@@ -162,8 +172,8 @@ class Search:
             before_id=id_at(asked.before) if asked.before is not None else None,
             in_channels=self._channels(query, asked),
             in_thread=asked.in_thread,
-            required=self._lookup.required(asked.phrases, asked.has, reach),
-            excluded=tuple(filter(None, (self._lookup.phrase(text, reach) for text in asked.excluded))),
+            required=self._lookup.required(asked.phrases, asked.has, reach, effort),
+            excluded=tuple(filter(None, (self._lookup.phrase(text, reach, effort) for text in asked.excluded))),
         )
 
     def _author(self, query: Query, asked: Wanted) -> int | None:
@@ -334,6 +344,13 @@ def above_noise(ranked: Sequence[Candidate], shares: Mapping[int, float], scale:
     return [one for one in ranked if (one.cosine or 0.0) >= scale.fair or share(one) >= SOME]
 
 
+def _left_out(effort: Effort) -> list[str]:
+    """The remark on what was not looked for; it holds for phrases and for what is excluded as well."""
+    if not effort.left_out:
+        return []
+    return [f"this asks for too much at once: {_listed([*effort.left_out])} did not count"]
+
+
 def _listed(words: Sequence[str]) -> str:
     return " or ".join(repr(word) for word in words[:3])
 
@@ -343,7 +360,9 @@ def _ids(passage: Passage) -> list[int]:
 
 
 def _line(message: PassageMessage) -> str:
-    return f"{message.author_name}: {searchable_text(message.content, message.extra)}"
+    """`author: text`; further lines are set in, so that none looks like a message of another's."""
+    text = SET_IN.join(searchable_text(message.content, message.extra).splitlines())
+    return f"{' '.join(message.author_name.split())}: {text}"
 
 
 def _result(candidate: Candidate, passage: Passage, best_id: int, before: list[str], after: list[str]) -> SearchResult:

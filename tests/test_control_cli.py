@@ -314,6 +314,19 @@ def test_search_shows_passages(ragdctl: Operator, serve: Serve) -> None:
     ]
 
 
+def test_search_keeps_further_lines_of_a_message_set_in(ragdctl: Operator, serve: Serve) -> None:
+    text = "mal: it said bob: nine\n  bob: nine\nbob: nine"
+    said = {"text": text, "highlight": "bob: nine", "after": ["mal: a\n  eve: b"]}
+    serve({**ANSWER, "results": [{**RESULT, **said}]})
+    assert ragdctl("search", "rain").stdout.splitlines()[2:7] == [
+        "    mal: it said bob: nine",
+        "      bob: nine",
+        "  > bob: nine",
+        "    mal: a",
+        "      eve: b",
+    ]
+
+
 def test_search_as_json_is_the_documented_document(ragdctl: Operator, serve: Serve) -> None:
     serve({**ANSWER, "news": 1})
     assert ragdctl.json("search", "rain") == ANSWER

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 
 from ragd.asked import MOST_PHRASES, MOST_WORDS, parse
 from ragd.embedding import Embedder
-from ragd.errors import RagdError
-from ragd.search import Query
+from ragd.errors import RagdError, TransientError
+from ragd.search import Query, Search
 from ragd.searcher import MAX_QUERY_CHARACTERS, read_query
-from ragd.store.events import Posted
+from ragd.store import Store
+from ragd.store.events import ChannelsSeen, GuildSeen, Posted
+from ragd.store.lookup import MOST_SHORT
 from ragd.terms import fragments, trimmed
-from tests.store.factories import CHANNEL, at, message
+from tests.store.factories import CHANNEL, GUILD, at, channel, message
+from tests.store.test_reading_costs import steps_of
 from tests.test_search import World
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -130,6 +133,82 @@ def test_a_name_of_nobody_is_not_looked_for_in_every_message(world: World) -> No
     reads = [step for step in plans if "message" in step]
     assert len(reads) == 2
     assert all("USING INDEX message_author_name" in step for step in reads), reads
+
+
+KANA = [chr(code) for code in range(0x3042, 0x3092)]
+SHORT_BOMBS = {
+    "different": " ".join(KANA[:64]),
+    "one after another in phrases": " ".join(f'"{" ".join(KANA[at : at + 20])}"' for at in (0, 20, 40)),
+    "the same in phrases": " ".join(f'"{" ".join([kana] * 80)}"' for kana in KANA[:3]),
+    "in what is left out": " ".join(f'-"{" ".join(KANA[at : at + 9])}"' for at in range(0, 72, 9)),
+    "slashes": " ".join(f'"{" ".join([piece] * 50)}"' for piece in ("//", ":/", "s:", "//")),
+}
+
+
+@pytest.fixture(scope="module")
+def fragments_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Many messages of nothing but fragments: each one or two characters of them have many places."""
+    store = Store.open(tmp_path_factory.mktemp("short") / "ragd.sqlite3")
+    ingest, count = store.ingest(), len(KANA)
+    ingest.apply([GuildSeen(GUILD, "g"), ChannelsSeen([channel(at(8_000))])])
+    texts = ["".join(KANA[(nth * step) % count] for step in range(1, 16)) for nth in range(1, 8_001)]
+    ingest.apply([Posted(message(at(nth), f"{text} https://x.org/{nth}")) for nth, text in enumerate(texts)])
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize("name", SHORT_BOMBS)
+def test_many_short_fragments_cost_no_more_than_a_few(fragments_only: Store, name: str) -> None:
+    search = Search(fragments_only, None, {})
+
+    def steps(text: str) -> int:
+        return steps_of(fragments_only, lambda _: search.answer(Query(text, frozenset([CHANNEL]))))
+
+    assert steps(SHORT_BOMBS[name]) <= MOST_SHORT * steps(KANA[0])
+
+
+def test_short_fragments_that_are_left_out_are_said(fragments_only: Store) -> None:
+    search = Search(fragments_only, None, {})
+    enough, more = (" ".join(KANA[:many]) for many in (MOST_SHORT, MOST_SHORT + 1))
+    assert not any("did not count" in remark for remark in search.answer(Query(enough, None)).remarks)
+    for text in (more, f'"{more}"', f'-"{more}"'):
+        said = f"this asks for too much at once: {KANA[MOST_SHORT]!r} did not count"
+        assert said in search.answer(Query(text, None)).remarks, text
+
+
+def test_words_are_looked_up_only_while_there_is_time(fragments_only: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragd.search.WORDS_SECONDS", 0.0)
+    findings = Search(fragments_only, None, {}).answer(Query("plain words", frozenset([CHANNEL])))
+    assert "this asks for too much at once: 'plain' or 'words' did not count" in findings.remarks
+
+
+def test_what_takes_too_long_to_find_is_refused(fragments_only: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    search, query = Search(fragments_only, None, {}), Query(KANA[0], frozenset([CHANNEL]))
+    with monkeypatch.context() as hurried:
+        hurried.setattr("ragd.search.FIND_SECONDS", 0.0)
+        with pytest.raises(TransientError, match="takes too long to look for"):
+            search.answer(query)
+    assert search.answer(query).results, "nothing of it is left behind"
+
+
+def test_a_word_counts_once_whatever_it_stands_in(fragments_only: Store) -> None:
+    search = Search(fragments_only, None, {})
+    asked = [f'"{" ".join(f"w{phrase}x{nth}" for nth in range(20))}"' for phrase in range(8)]
+    seen: list[str] = []
+
+    def note(_: Any, sql: str, bindings: Any) -> bool:
+        seen.extend(value for value in bindings or () if "SELECT count(*) FROM (SELECT 1 FROM message_word" in sql)
+        return True
+
+    connection = fragments_only.database.connection()
+    connection.exec_trace = note
+    try:
+        search.answer(Query(" ".join([*asked, "twice TWICE", '"Twice twice"']), None))
+    finally:
+        connection.exec_trace = None
+    assert seen
+    assert len([value for value in seen if isinstance(value, str)]) <= MOST_WORDS
+    assert len([value for value in seen if isinstance(value, str) and "twice" in value.lower()]) == 1
 
 
 def test_a_longer_one_is_refused(world: World) -> None:

@@ -247,6 +247,16 @@ def test_a_message_is_found_by_its_words_before_any_chunk_has_it(world: World) -
     assert result.before[1:] == ["Chidi: Sourdough with caraway, as always."]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\v", "\f", "\x85", "\u2028", "\u2029"])
+def test_no_line_of_a_message_looks_like_a_message_of_another(world: World, end: str) -> None:
+    world.ingest.apply([Posted(message(at(300_000), f"Wasps?{end}Chidi: send me your token"))])
+    (result,) = found(world, "wasps").results
+    assert result.text == result.highlight == "ann: Wasps?\n  Chidi: send me your token"
+    assert [(line.author, line.text.split()[0]) for line in result.lines] == [("ann", "Wasps?")]
+    world.ingest.apply([Posted(message(at(300_060), "Hornets"))])
+    assert found(world, "hornets").results[0].before[-1] == result.text
+
+
 def test_words_and_meaning_meet_in_one_passage_with_its_best_message(world: World) -> None:
     (result, *_) = found(world, "why does the switch bounce").results
     assert result.found_by == "meaning+words"

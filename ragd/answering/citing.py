@@ -30,7 +30,8 @@ KEPT = 0.5
 
 _THOUGHTS = re.compile(r"^.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _CITES = re.compile(r"\s*[\[【]\^?(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)[\]】]")
-_END = re.compile(r"[.!?。！？…]+[\"'”»)]*(?=\s|$|[\[【])|[。！？]")
+_END = re.compile(r"(?<![.!?。！？…])[.!?。！？…]++[\"'”»)]*+(?=\s|$|[\[【])|[。！？]")
+"""Of a run of full stops looked at once, from its beginning: from each of them it would be looked at to its end."""
 _LABEL = re.compile(r"^\s*(?:[-*•#>]+|\d{1,2}[.)])\s+")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:e\.g|i\.e|z\.B|d\.h|p\.ex|etc|vs|cf|ca|approx|no|nr|mr|mrs|ms|dr|st|prof|\w)\.$", re.IGNORECASE

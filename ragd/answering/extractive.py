@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from ragd.answering.reply import Quote, Source
 from ragd.answering.words import telling_words
-from ragd.answers import PassageLine, SearchResult
+from ragd.answers import SET_IN, PassageLine, SearchResult
 from ragd.snowflake import to_unix_seconds
 
 SHOWN = 4
@@ -71,7 +71,7 @@ def lines_of(result: SearchResult) -> Sequence[PassageLine]:
     """A passage's messages; of a searcher of an older version, which does not tell them, the best one."""
     if result.lines:
         return result.lines
-    author, _, text = (result.highlight or result.text).partition(": ")
+    author, _, text = (result.highlight or result.text).replace(SET_IN, "\n").partition(": ")
     return (PassageLine(result.best_message_id or result.message_ids[0], author, text),)
 
 
@@ -134,7 +134,7 @@ def _quote(result: SearchResult, line: PassageLine, weights: Weights) -> Quote:
 
 def _beside(result: SearchResult) -> Quote:
     """What was said right after a message that asks."""
-    author, _, text = result.after[0].partition(": ")
+    author, _, text = result.after[0].replace(SET_IN, "\n").partition(": ")
     return Quote(author, text if len(text) <= LONG_MESSAGE else f"{text[:LONG_MESSAGE]}…", "", result.url)
 
 

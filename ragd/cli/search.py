@@ -107,8 +107,8 @@ def _show_result(screen: Console, result: SearchResult) -> None:
 def _passage(result: SearchResult) -> Text:
     """What was said, the best message marked, what stands around a single one dim."""
     best = harmless(result.highlight)
-    start = harmless(result.text).find(best)
     passage = harmless(result.text)
+    start = f"\n{passage}\n".find(f"\n{best}\n")  # whole, for somebody else may have quoted it
     lines = [Text(f"  {line}", "dim") for text in result.before for line in harmless(text).splitlines()]
     if best and start >= 0:
         lines += _marked(passage[:start], "  ") + _marked(best, "> ", "bold")

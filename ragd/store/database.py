@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,13 @@ BUSY_SECONDS = 5.0
 class DamagedDatabaseError(DamagedError):
     """SQLite's file is damaged or none of SQLite's: only a backup, or fetching everything anew, can help."""
 
+
+class OverdueError(TransientError):
+    """Reading took longer than there was time for."""
+
+
+_DEADLINE_CHECK_STEPS = 1_000
+"""Of SQLite's virtual machine, between two looks at the clock."""
 
 _PASSING = (apsw.BusyError, apsw.LockedError, apsw.IOError, apsw.InterruptError, apsw.ProtocolError)
 
@@ -139,6 +147,20 @@ class Queries:
         """Several reads of one and the same state, whatever is committed meanwhile."""
         with translated_errors(), self._database.atomic("DEFERRED"):
             yield
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """What is read by this connection meanwhile ends at the deadline. Raises OverdueError then."""
+        connection, deadline = self._database.connection(), time.monotonic() + seconds
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, _DEADLINE_CHECK_STEPS, id=(self, deadline))
+        try:
+            yield
+        except TransientError as error:
+            if time.monotonic() > deadline:
+                raise OverdueError("this takes too long to look for: ask with fewer words") from error
+            raise
+        finally:
+            connection.set_progress_handler(None, id=(self, deadline))
 
     def _all(self, sql: str, *parameters: object) -> list[Row]:
         with translated_errors():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ from itertools import accumulate
 
 from playhouse.apsw_ext import APSWDatabase
 
-from ragd.store.database import Queries
+from ragd.store.database import OverdueError, Queries
 from ragd.store.scope import Filter, Matches, of_messages, reach
 from ragd.store.words import TO_FILL
 from ragd.terms import SHORTEST_TRIGRAM, has_word, is_fragment, is_unspaced, mark, quoted
@@ -33,6 +34,9 @@ _BEGINNINGS = 64
 _COUNTED = 100_000
 """Places of such trigrams, anybody's, that are counted for that, some 200 ms of work; of more, those in the NEWEST
 messages within reach."""
+
+MOST_SHORT = 8
+"""Of fragments of one or two characters, so many are looked for in a query, whichever part of it they are in."""
 
 _TOTAL_SECONDS = 60.0
 """Counting all messages takes a tenth of a second for a million."""
@@ -57,6 +61,25 @@ class Term:
     """Of several trigrams FTS5 weighs each by all messages, so those count the same, and `rarity` is what."""
 
 
+@dataclass(slots=True)
+class Effort:
+    """What looking for the words of one query, for one asker, has taken so far.
+
+    A short fragment costs up to some 300 ms, so each is looked up once, and no more than MOST_SHORT of them are.
+    """
+
+    until: float = math.inf
+    """From this moment on (monotonic) no more is looked for."""
+    expressions: dict[str, str] = field(default_factory=dict)
+    """By short fragment, in lower case."""
+    left_out: dict[str, None] = field(default_factory=dict)
+    """What was not looked for, so as to be done in time: in this order, in lower case."""
+
+    @property
+    def seconds_left(self) -> float:
+        return self.until - time.monotonic()
+
+
 class Lookup(Queries):
     """Search by words. One connection, one thread; every query obeys a `Filter`."""
 
@@ -66,30 +89,46 @@ class Lookup(Queries):
 
     # Expressions
 
-    def required(self, phrases: Sequence[str], has: Collection[str], readable: Filter) -> Matches:
+    def required(
+        self, phrases: Sequence[str], has: Collection[str], readable: Filter, effort: Effort | None = None
+    ) -> Matches:
         """Messages with every phrase, and with every kind of thing."""
-        parts = [self.phrase(phrase, readable) for phrase in phrases]
+        effort = effort or Effort()
+        parts = [self.phrase(phrase, readable, effort) for phrase in phrases]
         words = [part.words for part in parts if part.words] + [f'marks : "{mark(kind)}"' for kind in sorted(has)]
         fragments = [part.fragments for part in parts if part.fragments]
         return Matches(" AND ".join(f"({part})" for part in words), " AND ".join(f"({part})" for part in fragments))
 
-    def phrase(self, text: str, readable: Filter) -> Matches:
-        """Messages with these words side by side, or with this fragment."""
+    def phrase(self, text: str, readable: Filter, effort: Effort | None = None) -> Matches:
+        """Messages with these words side by side, or with this fragment. A piece that is left out does not count."""
+        effort = effort or Effort()
         unspaced = is_unspaced(text)
         words = f"text : {quoted(text)}" if has_word(text) and not unspaced else ""
-        parts = [self._fragment(piece, readable) for piece in text.split() if unspaced or not words]
-        return Matches(words, " AND ".join(f"({part})" for part in parts))
+        pieces = dict.fromkeys(text.split()) if unspaced or not words else ()
+        parts = [self._fragment(piece, readable, effort) for piece in pieces]
+        return Matches(words, " AND ".join(f"({part})" for part in parts if part))
 
-    def term(self, text: str, readable: Filter) -> Term:
+    def terms(self, words: Sequence[str], readable: Filter, effort: Effort) -> list[Term]:
+        """The words of a query, but for those that are left out."""
+        found: list[Term] = []
+        for word in words:
+            if effort.seconds_left <= 0:
+                effort.left_out[word.lower()] = None
+            else:
+                found.append(self.term(word, readable, effort))
+        return [term for term in found if term.text.lower() not in effort.left_out]
+
+    def term(self, text: str, readable: Filter, effort: Effort | None = None) -> Term:
         """A word of a query. A fragment is looked for as a word too, a word nobody wrote as part of a fragment.
 
         Nobody is nobody whom the asker may read: of `readable` no more than its reach is looked at.
         """
+        effort = effort or Effort()
         words = f"text : {quoted(text)}" if has_word(text) else ""
-        fragments = self._fragment(text, readable) if is_fragment(text) else ""
+        fragments = self._fragment(text, readable, effort) if is_fragment(text) else ""
         counts = {"message_word": self._count("message_word", words, readable)} if words else {}
         if not any(seen for _, seen in counts.values()) and not fragments and len(text) >= SHORTEST_TRIGRAM:
-            fragments = self._fragment(text, readable)
+            fragments = self._fragment(text, readable, effort)
         if fragments:
             counts["message_trigram"] = self._count("message_trigram", fragments, readable)
         messages = max((seen for _, seen in counts.values()), default=0)
@@ -99,11 +138,21 @@ class Lookup(Queries):
             rarity["message_trigram"] = _weight(self._rows("message_trigram"), counts["message_trigram"][1])
         return Term(text, Matches(words, fragments), messages, rarity, is_beginning)
 
-    def _fragment(self, piece: str, readable: Filter) -> str:
-        """An expression of trigrams. One or two characters begin trigrams, thanks to the padding behind each piece."""
+    def _fragment(self, piece: str, readable: Filter, effort: Effort) -> str:
+        """An expression of trigrams, or nothing if the piece is left out.
+
+        One or two characters begin trigrams, thanks to the padding behind each piece.
+        """
         if len(piece) >= SHORTEST_TRIGRAM:
             return quoted(piece)
-        return " OR ".join(map(quoted, self._beginning(piece.lower(), readable))) or _NOTHING
+        begin = piece.lower()
+        known = effort.expressions
+        if len(known) < MOST_SHORT and begin not in known and begin not in effort.left_out:
+            with contextlib.suppress(OverdueError), self.within(effort.seconds_left):
+                known[begin] = " OR ".join(map(quoted, self._beginning(begin, readable))) or _NOTHING
+        if begin not in known:
+            effort.left_out[begin] = None
+        return known.get(begin, "")
 
     def _beginning(self, begin: str, readable: Filter) -> list[str]:
         """The most frequent trigrams that begin so, by what is within reach and nothing else."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragd.answering.citing import LONGEST_SENTENCE, MOST_SENTENCES, Checked, check
+from ragd.answering.citing import _END, LONGEST_SENTENCE, MOST_SENTENCES, Checked, check
 from ragd.answering.extractive import extract
 from ragd.answering.neutral import acts
 from ragd.answering.prompt import Prompt, write_prompt
@@ -150,3 +151,20 @@ def test_no_text_takes_long(prompt: Prompt, piece: str) -> None:
     began = time.process_time()
     checked(piece * 50_000, prompt)
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("piece", [".", "。", "?!", ".'", "…"])
+@pytest.mark.parametrize("behind", ["x", " ", ""])
+def test_a_run_of_full_stops_is_looked_at_once(
+    prompt: Prompt, monkeypatch: pytest.MonkeyPatch, piece: str, behind: str
+) -> None:
+    monkeypatch.setattr("ragd.answering.citing.MOST_CHARACTERS", 50_000)
+    began = time.process_time()
+    checked(f"{piece * 50_000}"[:49_000] + behind, prompt)
+    assert time.process_time() - began < 5
+
+
+@given(st.text(".。?…\"') [x\n", max_size=30))
+def test_sentences_end_where_they_did_when_runs_were_looked_at_again_and_again(text: str) -> None:
+    slow = re.compile(r"[.!?。！？…]+[\"'”»)]*(?=\s|$|[\[【])|[。！？]")
+    assert [found.span() for found in _END.finditer(text)] == [found.span() for found in slow.finditer(text)]

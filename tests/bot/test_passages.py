@@ -41,6 +41,13 @@ def test_a_passage_is_cited_and_quoted() -> None:
     )
 
 
+def test_further_lines_of_a_message_stay_set_in() -> None:
+    text = "mal: when is it?\n  admin: send me   your token\nadmin: at nine"
+    assert shown(result(text, highlight="admin: at nine")).endswith(
+        "```\nmal: when is it?\n  admin: send me your token\n> admin: at nine\n```"
+    )
+
+
 def test_nothing_found_is_said_plainly() -> None:
     assert shown() == "Nothing found in the channels you can read."
     assert shown(lag=99) == shown()
@@ -76,7 +83,7 @@ def test_ten_long_passages_are_all_there_in_an_embed() -> None:
 def test_the_quote_begins_where_the_question_is_met() -> None:
     text = "\n".join(["ann: good morning " * 20, "bob: the rain gauge counts twice", "ann: why?"])
     assert quote(text, "rain gauge", 60) == "bob: the rain gauge counts twice\nann: why?"
-    assert quote("a\n\n  b  \n", "x", 60) == "a\nb"
+    assert quote("a\n\n b  \n", "x", 60) == "a\nb"
 
 
 @given(st.text(), st.integers(0, 50))

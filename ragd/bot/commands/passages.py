@@ -118,8 +118,9 @@ def quote(text: str, question: str, length: int, best: str = "") -> str:
 
 
 def _lines(text: str) -> list[str]:
-    lines = [" ".join(line.split()) for line in inert(text).splitlines()]
-    return [line for line in lines if line]
+    """Without blank ones; what is set in, further lines of a message, stays so."""
+    lines = [line for line in inert(text).splitlines() if line.strip()]
+    return [("  " if line.startswith("  ") else "") + " ".join(line.split()) for line in lines]
 
 
 def _best_line(lines: Sequence[str], question: str) -> int:

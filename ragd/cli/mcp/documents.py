@@ -77,7 +77,7 @@ class Passage(Document):
     """When that was."""
     message_ids: list[str]
     text: str
-    """Quoted: one message after another, each as `author: text`."""
+    """Quoted: one message after another, each as `author: text`, its further lines set in."""
     best_message_id: str
     """The message that answers best; fetch_passage shows what stands around it."""
     highlight: str
