@@ -39,7 +39,7 @@ class ChunkReach:
     def allowed(self, strategy: str, wanted: Filter) -> Ids:
         """The strategy's chunks that the filter lets through, ascending."""
         if wanted != Filter(wanted.channel_ids, in_channels=wanted.in_channels, in_thread=wanted.in_thread):
-            return np.array(self._store.vectors.allowed_chunks(strategy, wanted), np.int64)
+            return np.sort(np.array(self._store.vectors.allowed_chunks(strategy, wanted), np.int64))
         places = self._follow(strategy)
         is_allowed = np.zeros(len(self._numbers), np.bool_)
         for channel_id in self._store.lookup.channels(wanted):
