@@ -16,7 +16,7 @@ from ragd.errors import RagdError, UsageError
 from ragd.snowflake import from_unix_seconds
 from ragd.status import collect_status
 from ragd.store import Store
-from ragd.store.purge import Standing, purge_channel
+from ragd.store.purge import Standing
 
 
 def purge(
@@ -96,8 +96,9 @@ def _purge(store: Store, settings: Settings, chosen: list[Standing], yes: bool, 
         _show(chosen)
     if chosen and not yes:
         require_yes("Take that out for good?")
-    purged = {one.id: purge_channel(store.purge, one.id) for one in chosen}
-    swept = see_through(store, settings, [store.erasures.sweep_channel(one) for one in purged])
+    asked = [store.erasures.purge_channel(one.id) for one in chosen]
+    swept = see_through(store, settings, [erasure_id for erasure_id in asked if erasure_id is not None])
+    purged = dict.fromkeys((one.id for one in chosen), 0) | {one.subject: one.messages for one in swept}
     followed = store.purge.searchable(list(purged)) == 0
     if as_json:
         channels = [{**asdict(one), "purged": purged[one.id]} for one in chosen]

@@ -107,7 +107,10 @@ def show_receipt(erasure: Erasure) -> None:
         typer.echo(f"still held by {one_line(path)}, set aside by a restore: delete it by hand")
     if not (receipt["backups"] or unfinished):
         typer.echo("no backup in the data directory holds it")
-    typer.echo("backups kept elsewhere are for you to delete; a restored one has this erasure applied again")
+    again = (
+        "purge again after one is restored" if erasure.kind == "channel" else "a restored one has this applied again"
+    )
+    typer.echo(f"backups kept elsewhere are for you to delete; {again}")
 
 
 def _end_of(backup: Mapping[str, Any]) -> str:

@@ -317,10 +317,12 @@ class ChunkStore(VectorTable):
         return self._drop(dropped)
 
     def drop_channel(self, channel_id: int, limit: int) -> tuple[int, int]:
-        """The same of up to `limit` chunks of a channel."""
+        """The same of up to `limit` chunks of a channel in which no message says anything any more."""
         rows = self._all(
             "SELECT c.id, c.strategy, c.channel_id, c.cell, c.first_id, c.last_id FROM sync_state s"
-            " JOIN chunk c ON c.strategy = s.strategy WHERE c.channel_id = ? LIMIT ?",
+            " JOIN chunk c ON c.strategy = s.strategy WHERE c.channel_id = ? AND NOT EXISTS (SELECT 1"
+            " FROM chunk_message cm JOIN message m ON m.id = cm.message_id AND m.chunkable WHERE cm.chunk_id = c.id)"
+            " LIMIT ?",
             channel_id,
             limit,
         )

@@ -18,6 +18,7 @@ from playhouse.apsw_ext import APSWDatabase
 from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.chunks import ChunkStore
 from ragd.store.coverage import THREAD_TYPES
+from ragd.store.purge import PurgeStore
 from ragd.store.wishes import WishQueries
 from ragd.store.withholding import ERASED
 from ragd.store.words import WordIndex
@@ -38,6 +39,9 @@ PURGE_WANTED = "index_purge_wanted"
 
 PURGED = "index_purged:"
 """Counter, by strategy: the newest PURGE_WANTED that the searcher has done."""
+
+Counts = tuple[int, int, int]
+"""Messages, chunks and vectors."""
 
 _COLUMNS = (
     "id, kind, subject, until_id, asked_by, state, asked_at, finished_at, messages, chunks, vectors, index_change,"
@@ -72,6 +76,7 @@ class ErasureStore(WishQueries):
     def __init__(self, database: APSWDatabase) -> None:
         super().__init__(database)
         self._chunks = ChunkStore(database)
+        self._purge = PurgeStore(database)
 
     # Asking
 
@@ -100,10 +105,18 @@ class ErasureStore(WishQueries):
                     self._cut(one, before_id)
             return [self._ask("before", channel_id, before_id, "operator") for channel_id in channel_ids or [0]]
 
-    def sweep_channel(self, channel_id: int) -> int:
-        """Have a channel whose messages were purged leave chunks, index files and the file too."""
+    def purge_channel(self, channel_id: int) -> int | None:
+        """Have all erased of a channel that is captured no more (ragd/store/purge.py); None if it is captured.
+
+        Nothing claims from here on to be complete in it.
+        """
         with self._transaction():
-            return self._ask("channel", channel_id, 0, "operator")
+            if not self._purge.forget_coverage(channel_id):
+                return None
+            erasure_id = self._ask("channel", channel_id, 0, "operator")
+            # from the beginning, also if it has begun already: the channel may have been captured in between
+            self._execute("UPDATE erasure SET until_id = 0 WHERE id = ?", erasure_id)
+            return erasure_id
 
     def keep_from(self, first_kept: Mapping[int, int]) -> None:
         """Keep nothing older of these channels than the message id given, without a receipt (RAGD_RETENTION_DAYS)."""
@@ -191,14 +204,15 @@ class ErasureStore(WishQueries):
         Killed at any moment it goes on where it was.
         """
         with self._transaction():
+            # how far it goes as it is now: who asks again makes it larger (`_ask`), also a moment ago
+            (until_id,) = self._one("SELECT until_id FROM erasure WHERE id = ?", erasure.id)
             if erasure.kind == "channel":
-                counts = 0, *self._chunks.drop_channel(erasure.subject, SLICE)
+                more, counts = self._purge_some(erasure, int(until_id))
             elif erasure.kind == "user":
-                # how far it goes as it is now: who asks again makes it larger (`_ask`), also a moment ago
-                (until_id,) = self._one("SELECT until_id FROM erasure WHERE id = ?", erasure.id)
                 counts = self._erase(self._of_user(erasure.subject, int(until_id)))
+                more = any(counts)
             else:
-                counts = self._erase_older()
+                more, counts = self._erase_before(erasure.subject)
             if any(counts):
                 self._execute(
                     "UPDATE erasure SET messages = messages + ?, chunks = chunks + ?, vectors = vectors + ?"
@@ -206,16 +220,30 @@ class ErasureStore(WishQueries):
                     *counts,
                     erasure.id,
                 )
-            elif erasure.kind != "before" or not self._is_cutting():
+            if not more:
                 self._advance_rows(erasure.id)
-                return False
-        return True
+        return more
+
+    def _purge_some(self, erasure: Erasure, after_id: int) -> tuple[bool, Counts]:
+        """First the messages, from the oldest on (`until_id` says how far), then chunks that have none left."""
+        last_id, emptied = self._purge.purge_some(erasure.subject, after_id)
+        if last_id:
+            self._execute("UPDATE erasure SET until_id = ? WHERE id = ?", last_id, erasure.id)
+            return True, (emptied, 0, 0)
+        counts = 0, *self._chunks.drop_channel(erasure.subject, SLICE)
+        return any(counts), counts
+
+    def _erase_before(self, subject: int) -> tuple[bool, Counts]:
+        """What retention has cut elsewhere at the same time goes along, and is not counted."""
+        channel_id, counts = self._erase_older()
+        of_it = not subject or channel_id in (subject, *self._threads_of(subject))
+        return any(counts) or self._is_cutting(), counts if of_it else (0, 0, 0)
 
     def erase_older(self) -> int:
         """A slice of what is older than is kept; returns how many messages that was. Call it until `is_cutting` is
         False."""
         with self._transaction():
-            return self._erase_older()[0]
+            return self._erase_older()[1][0]
 
     def is_cutting(self) -> bool:
         """Whether something older than is kept may be left."""
@@ -236,10 +264,11 @@ class ErasureStore(WishQueries):
             )
         ]
 
-    def _erase_older(self) -> tuple[int, int, int]:
+    def _erase_older(self) -> tuple[int, Counts]:
+        """Of the first channel that has something to go; which one, and how much that was."""
         cutoffs = self._all("SELECT channel_id, before_id, erased_to FROM cutoff WHERE erased_to < before_id LIMIT 1")
         if not cutoffs:
-            return 0, 0, 0
+            return 0, (0, 0, 0)
         channel_id, before_id, erased_to = cutoffs[0]
         # all of a channel's or of everybody's, but for the canary
         of_channel = "channel_id = ?" if channel_id else "channel_id <> ?"
@@ -259,10 +288,9 @@ class ErasureStore(WishQueries):
             ids[-1] if len(ids) == SLICE else before_id,
             channel_id,
         )
-        return self._erase(ids)
+        return channel_id, self._erase(ids)
 
-    def _erase(self, message_ids: list[int]) -> tuple[int, int, int]:
-        """How many messages, chunks and vectors."""
+    def _erase(self, message_ids: list[int]) -> Counts:
         (last,) = self._one(
             "UPDATE counter SET value = value + ? WHERE name = 'message_change' RETURNING value", len(message_ids)
         )

@@ -1,4 +1,5 @@
-"""Takes out what was captured of channels that are captured no more; used by `ragdctl purge`, one thread.
+"""Takes out what was captured of channels that are captured no more, for `ragdctl purge`; an erasure of kind `channel`
+(ragd/store/erasure.py) goes step by step.
 
 It writes messages beside Ingest, in the same way: a change number for each, taken inside an IMMEDIATE transaction. So
 the syncer follows it as it follows deletes, and chunks and vectors go.
@@ -6,7 +7,6 @@ the syncer follows it as it follows deletes, and chunks and vectors go.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -85,14 +85,15 @@ class PurgeStore(Queries):
             self._execute("DELETE FROM coverage WHERE channel_id = ?", channel_id)
         return True
 
-    def purge_some(self, channel_id: int, after_id: int = 0) -> int:
-        """Empty up to SLICE messages with ids above `after_id`; returns the last of their ids, 0 when none was left.
+    def purge_some(self, channel_id: int, after_id: int = 0) -> tuple[int, int]:
+        """Empty up to SLICE messages with ids above `after_id`; returns the last of their ids, 0 when none was left,
+        and how many they were.
 
-        Returns 0 too if the channel is captured again.
+        Returns (0, 0) too if the channel is captured again.
         """
         with self._transaction():
             if self._is_captured(channel_id):
-                return 0
+                return 0, 0
             rows = self._all(
                 f"SELECT id, deleted FROM message WHERE channel_id = ? AND id > ? AND {_FILLED} ORDER BY id LIMIT ?",
                 channel_id,
@@ -105,7 +106,7 @@ class PurgeStore(Queries):
                 " erase_at = 0 WHERE id = ?",
                 ((row[0],) for row in rows if row[1]),
             )
-        return int(rows[-1][0]) if rows else 0
+        return (int(rows[-1][0]), len(rows)) if rows else (0, 0)
 
     def _empty(self, message_ids: Sequence[int]) -> None:
         (last,) = self._one(
@@ -130,20 +131,3 @@ class PurgeStore(Queries):
     def searchable(self, channel_ids: Collection[int]) -> int:
         """How many chunks of these channels the syncer has not yet taken away."""
         return sum(int(self._one("SELECT count(*) FROM chunk WHERE channel_id = ?", one)[0]) for one in channel_ids)
-
-
-def purge_channel(store: PurgeStore, channel_id: int) -> int:
-    """Empty a channel, in slices between which others get to write; returns how many messages it emptied.
-
-    Stopped in the middle it has claimed nothing that is not so, and goes on when it is called again.
-    """
-    before = store.filled(channel_id)
-    if not before or not store.forget_coverage(channel_id):
-        return 0
-    last = 0
-    while True:
-        began = time.monotonic()
-        last = store.purge_some(channel_id, last)
-        if not last:
-            return before - store.filled(channel_id)
-        time.sleep(time.monotonic() - began)  # SQLite's lock goes to whoever asks first, and we would ask first

@@ -163,6 +163,21 @@ def test_who_asks_again_meanwhile_is_not_told_that_all_is_gone(store: Store) -> 
     assert [row(store, second) for second in (1, 2)] == [GONE, GONE]
 
 
+def test_a_receipt_counts_what_was_asked_for_and_not_what_retention_cuts(store: Store) -> None:
+    store.ingest().apply([ChannelsSeen([channel(id=99)])])
+    post(store, (1, ANN), (2, ANN), (3, ANN), channel_id=99)
+    post(store, (4, ANN))
+    post(store, (5, ANN), channel_id=THREAD)
+    store.erasures.keep_from({99: at(1000)})
+    (erasure_id,) = store.erasures.forget_before([CHANNEL], at(1000))
+    while store.erasures.erase_some(store.erasures.open()[0]):
+        pass
+    erasure = store.erasures.find(erasure_id)
+    assert erasure is not None
+    assert (erasure.state, erasure.messages) == ("file", 2)
+    assert store.counts().messages == 0
+
+
 def test_opt_out_keeps_new_ones_out_and_old_ones_until_they_are_edited(store: Store) -> None:
     post(store, (1, ANN))
     store.people.opt_out(ANN)
