@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from ragd.errors import CannotCreateError, TransientError, UsageError
+from ragd.errors import CannotCreateError, RagdError, TransientError, UsageError
 from ragd.exchange import formats
 from ragd.exchange.claims import intersection
 from ragd.exchange.formats import Format, Selection
@@ -24,6 +24,7 @@ from ragd.store.exports import ExportedChannel, ExportedMessage
 _UNFIT_FOR_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 _LONGEST_NAME_BYTES = 200
 _ANY_ID = 2**63 - 1
+_LASTING = (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,11 @@ def _whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file that gets its name when all of it is on the disk; private or the group's, as the umask says."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        file = _open_anew(partial)
+    except OSError as error:
+        raise _refused(partial, error) from None
+    try:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -177,12 +182,22 @@ def _whole_file(path: Path) -> Iterator[BinaryIO]:
         _sync(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        if isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError):
-            raise CannotCreateError(f"cannot write {path}: {error.strerror}") from None
-        raise TransientError(f"cannot write {path}: {error.strerror}") from None
+        raise _refused(path, error) from None
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _open_anew(partial: Path) -> BinaryIO:
+    """Never a file that is there, be it a killed export's, somebody else's in a shared directory, or a link: its owner
+    and mode would be those of the export."""
+    partial.unlink(missing_ok=True)
+    return partial.open("xb")
+
+
+def _refused(path: Path, error: OSError) -> RagdError:
+    kind = CannotCreateError if isinstance(error, _LASTING) else TransientError
+    return kind(f"cannot write {path}: {error.strerror}")
 
 
 def _sync(directory: Path) -> None:

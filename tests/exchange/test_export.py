@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,30 @@ def test_a_file_that_cannot_be_finished_is_not_there(
     with pytest.raises(KeyboardInterrupt):
         Exporter(store, Wanted(format=Format.JSONL)).into_file(out / "f.jsonl")
     assert list(out.iterdir()) == []
+
+
+def test_what_others_left_where_a_file_is_made_is_not_written_to(store: Store, tmp_path: Path) -> None:
+    """In a shared directory it would make the export theirs, or have it overwrite what a link points at."""
+    fill(store, message(at(1)))
+    planted, linked, victim = tmp_path / ".a.jsonl.partial", tmp_path / ".b.jsonl.partial", tmp_path / "victim"
+    planted.touch()
+    planted.chmod(0o666)
+    victim.write_text("precious")
+    linked.symlink_to(victim)
+    previous = os.umask(0o077)
+    try:
+        with planted.open("rb") as theirs:
+            for name in ("a.jsonl", "b.jsonl"):
+                Exporter(store, Wanted(format=Format.JSONL)).into_file(tmp_path / name)
+            assert theirs.read() == b""
+    finally:
+        os.umask(previous)
+    assert victim.read_text() == "precious"
+    for name in ("a.jsonl", "b.jsonl"):
+        assert (tmp_path / name).lstat().st_mode == stat.S_IFREG | 0o600
+    (tmp_path / ".c.jsonl.partial").mkdir()
+    with pytest.raises(CannotCreateError, match=r"cannot write .*\.c\.jsonl\.partial"):
+        Exporter(store, Wanted(format=Format.JSONL)).into_file(tmp_path / "c.jsonl")
 
 
 def test_one_file_of_the_exporters_shape_holds_one_channel(store: Store, tmp_path: Path) -> None:
