@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +16,7 @@ from ragd.errors import CannotCreateError, RagdError, TransientError, UsageError
 from ragd.exchange import formats
 from ragd.exchange.claims import intersection
 from ragd.exchange.formats import Format, Selection
+from ragd.extra import EMPTY, is_sound
 from ragd.snowflake import read_snowflake
 from ragd.store import Store
 from ragd.store.coverage import THREAD_PARENTS
@@ -45,18 +46,27 @@ class Written:
     channels: int
     messages: int
     bytes: int
+    damaged: int = 0
+    """Of the messages, those that are there with their words alone: what else is stored of them makes no sense."""
 
 
 class _Counted:
-    """Messages that go by, and what is written of them."""
+    """Messages that go by, as they can be written, and what is written of them."""
 
     def __init__(self) -> None:
-        self.messages = self.channels = self.bytes = 0
+        self.messages = self.channels = self.bytes = self.damaged = 0
 
     def watch(self, messages: Iterable[ExportedMessage]) -> Iterator[ExportedMessage]:
         for message in messages:
             self.messages += 1
-            yield message
+            if is_sound(message.row.extra):
+                yield message
+            else:
+                self.damaged += 1
+                yield replace(message, row=replace(message.row, extra=EMPTY))
+
+    def written(self, file: str) -> Written:
+        return Written(file, self.channels, self.messages, self.bytes, self.damaged)
 
 
 class Exporter:
@@ -105,7 +115,7 @@ class Exporter:
         counted = _Counted()
         for line in self._lines(self._everything(), counted):
             stream.write(line)
-        return Written("-", counted.channels, counted.messages, counted.bytes)
+        return counted.written("-")
 
     def _everything(self) -> list[tuple[Selection, Iterable[ExportedMessage]]]:
         channels = self.channels()
@@ -138,7 +148,7 @@ class Exporter:
         with _whole_file(path) as file:
             for line in self._lines(parts, counted):
                 file.write(line)
-        return Written(str(path), counted.channels, counted.messages, counted.bytes)
+        return counted.written(str(path))
 
     def _lines(
         self, parts: Sequence[tuple[Selection, Iterable[ExportedMessage]]], counted: _Counted
