@@ -14,25 +14,35 @@ Two rules keep it comparable, for a page of Discord's is compared with what came
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, Required, TypedDict
+from functools import cache
+from typing import Annotated, Any, NotRequired, Required
 
 import orjson
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict  # pydantic, which checks what is stored, needs this one before 3.12
+
+Id = Annotated[int, Field(ge=0, lt=2**63 - 1)]
+"""The id after it must fit into SQLite as well."""
 
 
 class Named(TypedDict):
-    """A user (by the account's display name), role, channel or sticker.
+    """A user (by the account's display name), role or channel."""
 
-    Stickers that were stored before ids were kept have none.
-    """
+    id: Id
+    name: str
 
-    id: NotRequired[int]
+
+class Sticker(TypedDict):
+    """One that was stored before ids were kept has none."""
+
+    id: NotRequired[Id]
     name: str
 
 
 class Attachment(TypedDict, total=False):
     """A file. Its address can be asked for by its id as long as the message exists."""
 
-    id: Required[int]
+    id: Required[Id]
     name: Required[str]
     size: Required[int]
     type: str | None
@@ -120,10 +130,10 @@ class Reference(TypedDict, total=False):
 
     type: Required[str]
     """`reply` (also how system messages point at something) or `forward`."""
-    message_id: int
-    channel_id: int
+    message_id: Id
+    channel_id: Id
     """Left out when it is the message's own, as `guild_id` is."""
-    guild_id: int
+    guild_id: Id
 
 
 class Snapshot(TypedDict, total=False):
@@ -137,13 +147,13 @@ class Snapshot(TypedDict, total=False):
     attachments: list[Attachment]
     components: list[Component]
     embeds: list[Embed]
-    stickers: list[Named]
+    stickers: list[Sticker]
 
 
 class Interaction(TypedDict, total=False):
     """What a bot's message answers: somebody used a command, or a component of another message."""
 
-    id: Required[int]
+    id: Required[Id]
     type: Required[int]
     user: Required[Named]
     command: str
@@ -152,7 +162,7 @@ class Interaction(TypedDict, total=False):
 class Extra(TypedDict, total=False):
     """All of it. A plain reply in its own channel needs none: the column `reply_to_id` says so."""
 
-    application_id: int
+    application_id: Id
     attachments: list[Attachment]
     components: list[Component]
     embeds: list[Embed]
@@ -169,10 +179,10 @@ class Extra(TypedDict, total=False):
     reference: Reference
     """When it says more than `reply_to_id`."""
     snapshots: list[Snapshot]
-    stickers: list[Named]
-    thread_id: int
+    stickers: list[Sticker]
+    thread_id: Id
     """The thread that began with this message; Discord gives it the message's own id."""
-    webhook_id: int
+    webhook_id: Id
 
 
 EMPTY = "{}"
@@ -191,3 +201,23 @@ def read_extra(column: str) -> Extra:
     if stickers := extra.get("stickers"):  # bare names, once
         extra["stickers"] = [{"name": each} if isinstance(each, str) else each for each in stickers]
     return extra  # type: ignore[return-value]
+
+
+def is_sound(column: str) -> bool:
+    """Whether the column is by this definition, so that nobody who reads it stumbles. Keys of versions to come may
+    stand beside."""
+    if column == EMPTY:
+        return True
+    try:
+        extra = read_extra(column)
+        orjson.dumps([[[[extra]]]])  # a document of which it is a part nests it deeper, and there is a depth that ends
+        _definition().validate_python(extra, strict=True)
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
+
+
+@cache
+def _definition() -> TypeAdapter[Extra]:
+    """Made when it is needed: that takes a moment."""
+    return TypeAdapter(Extra)

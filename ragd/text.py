@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ragd.extra import Attachment, Component, Embed, Extra, Named, Poll, Snapshot, read_extra
+from ragd.extra import Attachment, Component, Embed, Extra, Named, Poll, Snapshot, Sticker, read_extra
 
 CONVERSATION: Mapping[int, str] = {
     0: "DEFAULT: what people write",
@@ -185,7 +185,7 @@ def _component_lines(component: Component) -> Iterator[str]:
         yield from _component_lines(part)
 
 
-def _file_names(attachments: Iterable[Attachment], stickers: Iterable[Named]) -> str:
+def _file_names(attachments: Iterable[Attachment], stickers: Iterable[Sticker]) -> str:
     names = [_file_name(attachment) for attachment in attachments]
     names += [f"sticker {sticker['name']}" for sticker in stickers]
     return f"[{', '.join(names)}]" if names else ""

@@ -9,6 +9,7 @@ from typing import Any
 
 import apsw
 
+from ragd.extra import is_sound
 from ragd.sandbox.entities import ChannelType
 from ragd.store import Store
 from ragd.text import searchable_text
@@ -107,6 +108,7 @@ def check_rows(process: Process, ids: dict[str, int], place: Place) -> None:
     assert heard == ids.keys() - silent
     for found in read(process, "SELECT extra FROM message"):
         assert "hm=" not in found["extra"], "an address that expires"
+        assert is_sound(found["extra"]), "what is captured can be exported and imported"
 
 
 def _words(found: dict[str, Any], text: str) -> None:

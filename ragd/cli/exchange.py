@@ -34,6 +34,8 @@ from ragd.worker import make_directory
 
 STANDARD_OUTPUT = "-"
 
+_DAMAGED = "what else is stored of them makes no sense"
+
 
 def import_(
     files: Annotated[
@@ -163,7 +165,8 @@ def export(
     """Export messages, while ragd runs or not, as DiscordChatExporter writes them, as JSON lines or as CSV.
 
     Everything that is stored and not deleted, whether or not the bot may read it today; what RAGD_ALLOW_IDS or
-    RAGD_DENY_IDS leave out only if --channel names it. A file is whole or not there.
+    RAGD_DENY_IDS leave out only if --channel names it. A file is whole or not there. Exit code 65 if of some messages
+    only the words could be read; all others are exported as ever.
     """
     settings = load_settings()
     now = datetime.now().astimezone()
@@ -184,13 +187,15 @@ def export(
         print_json({"files": [asdict(file) for file in written]})
     elif not written:
         typer.echo("no messages to export")
+    if any(file.damaged for file in written):
+        raise typer.Exit(int(ExitCode.DATA))
 
 
 def _export(exporter: Exporter, settings: Settings, output: str, *, force: bool, quiet: bool) -> list[Written]:
     if output == STANDARD_OUTPUT:
         written = exporter.into_stream(sys.stdout.buffer)
         sys.stdout.flush()
-        return [written]
+        return [_told(written, quiet=True)]
     path = Path(output).expanduser()
     directory = path if output.endswith(os.sep) or path.is_dir() else path.parent
     if directory == path:
@@ -203,4 +208,6 @@ def _export(exporter: Exporter, settings: Settings, output: str, *, force: bool,
 def _told(file: Written, *, quiet: bool) -> Written:
     if not quiet:
         typer.echo(one_line(f"{file.file}: {file.messages:,} messages, {format_bytes(file.bytes)}"))
+    if file.damaged:
+        complain("ragdctl", one_line(f"{file.file}: {file.damaged:,} messages with their words alone: {_DAMAGED}"))
     return file

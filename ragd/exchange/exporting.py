@@ -7,15 +7,16 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from ragd.errors import CannotCreateError, TransientError, UsageError
+from ragd.errors import CannotCreateError, RagdError, TransientError, UsageError
 from ragd.exchange import formats
 from ragd.exchange.claims import intersection
 from ragd.exchange.formats import Format, Selection
+from ragd.extra import EMPTY, is_sound
 from ragd.snowflake import read_snowflake
 from ragd.store import Store
 from ragd.store.coverage import THREAD_PARENTS
@@ -24,6 +25,7 @@ from ragd.store.exports import ExportedChannel, ExportedMessage
 _UNFIT_FOR_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 _LONGEST_NAME_BYTES = 200
 _ANY_ID = 2**63 - 1
+_LASTING = (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +46,27 @@ class Written:
     channels: int
     messages: int
     bytes: int
+    damaged: int = 0
+    """Of the messages, those that are there with their words alone: what else is stored of them makes no sense."""
 
 
 class _Counted:
-    """Messages that go by, and what is written of them."""
+    """Messages that go by, as they can be written, and what is written of them."""
 
     def __init__(self) -> None:
-        self.messages = self.channels = self.bytes = 0
+        self.messages = self.channels = self.bytes = self.damaged = 0
 
     def watch(self, messages: Iterable[ExportedMessage]) -> Iterator[ExportedMessage]:
         for message in messages:
             self.messages += 1
-            yield message
+            if is_sound(message.row.extra):
+                yield message
+            else:
+                self.damaged += 1
+                yield replace(message, row=replace(message.row, extra=EMPTY))
+
+    def written(self, file: str) -> Written:
+        return Written(file, self.channels, self.messages, self.bytes, self.damaged)
 
 
 class Exporter:
@@ -104,7 +115,7 @@ class Exporter:
         counted = _Counted()
         for line in self._lines(self._everything(), counted):
             stream.write(line)
-        return Written("-", counted.channels, counted.messages, counted.bytes)
+        return counted.written("-")
 
     def _everything(self) -> list[tuple[Selection, Iterable[ExportedMessage]]]:
         channels = self.channels()
@@ -137,7 +148,7 @@ class Exporter:
         with _whole_file(path) as file:
             for line in self._lines(parts, counted):
                 file.write(line)
-        return Written(str(path), counted.channels, counted.messages, counted.bytes)
+        return counted.written(str(path))
 
     def _lines(
         self, parts: Sequence[tuple[Selection, Iterable[ExportedMessage]]], counted: _Counted
@@ -169,7 +180,11 @@ def _whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file that gets its name when all of it is on the disk; private or the group's, as the umask says."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        file = _open_anew(partial)
+    except OSError as error:
+        raise _refused(partial, error) from None
+    try:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -177,12 +192,22 @@ def _whole_file(path: Path) -> Iterator[BinaryIO]:
         _sync(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        if isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError):
-            raise CannotCreateError(f"cannot write {path}: {error.strerror}") from None
-        raise TransientError(f"cannot write {path}: {error.strerror}") from None
+        raise _refused(path, error) from None
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _open_anew(partial: Path) -> BinaryIO:
+    """Never a file that is there, be it a killed export's, somebody else's in a shared directory, or a link: its owner
+    and mode would be those of the export."""
+    partial.unlink(missing_ok=True)
+    return partial.open("xb")
+
+
+def _refused(path: Path, error: OSError) -> RagdError:
+    kind = CannotCreateError if isinstance(error, _LASTING) else TransientError
+    return kind(f"cannot write {path}: {error.strerror}")
 
 
 def _sync(directory: Path) -> None:

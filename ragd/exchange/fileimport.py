@@ -84,7 +84,7 @@ class FileImport:
 
     def _message(self, head: Head, value: Value) -> None:
         try:
-            row = read_message(value.data, head.guild.id, head.channel.id, head.exported_at)
+            row = _read(head, value)
         except UnfitError as error:
             self.report.skip(str(error), first_byte=value.offset)
             self._claims.miss()
@@ -133,3 +133,10 @@ class FileImport:
             self._commit([ImportDoubted(self._head.channel.id, *self._claims.given)])
         self._claims.given = None
         self.report.complete_from = self.report.complete_to = 0
+
+
+def _read(head: Head, value: Value) -> ImportedRow:
+    """Raises UnfitError."""
+    if isinstance(value.data, UnfitError):
+        raise value.data
+    return read_message(value.data, head.guild.id, head.channel.id, head.exported_at)

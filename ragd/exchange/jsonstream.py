@@ -8,13 +8,15 @@ orjson's affair, so nothing of JSON's grammar but strings and nesting is written
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
 from ragd.errors import DamagedError
+from ragd.exchange.fields import UnfitError
 
 BLOCK_BYTES = 2**20
 
@@ -51,7 +53,10 @@ _TO_BRACKET = _up_to(rb"\[\]")
 
 
 class Value(NamedTuple):
-    """A value and the byte of the file at which it begins."""
+    """A value and the byte of the file at which it begins.
+
+    The data of a list's element that is JSON, and yet more than can be kept, are the UnfitError that says why.
+    """
 
     offset: int
     data: Any
@@ -110,12 +115,15 @@ class JsonStream:
         while True:
             if self._peek() != b"{":
                 raise self.error("an object, `{`")
-            yield self.value()
+            yield self._value(self._parse_element)
             if self._take(b",]", "`,` or `]` after an object") == b"]":
                 return
 
     def value(self) -> Value:
         """The value that comes now, whole."""
+        return self._value(self._parse)
+
+    def _value(self, parse: Callable[[bytes], Any]) -> Value:
         first, offset = self._peek(), self.offset
         if first == b"{":
             end = self._nested_end(_TO_BRACE, b"{")
@@ -123,7 +131,7 @@ class JsonStream:
             end = self._nested_end(_TO_BRACKET, b"[")
         else:
             end = self._string_end() if first == b'"' else self._scalar_end()
-        value = Value(offset, self._parse(self._buffer[self._at : end]))
+        value = Value(offset, parse(self._buffer[self._at : end]))
         self._at = end
         return value
 
@@ -213,6 +221,14 @@ class JsonStream:
         except orjson.JSONDecodeError as error:
             return self._refuse(raw, error)
 
+    def _parse_element(self, raw: bytes) -> Any:
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            if _is_json(raw):
+                return UnfitError(f"expected JSON that can be kept, found more ({error.msg})")
+            return self._refuse(raw, error)
+
     def _refuse(self, raw: bytes, error: orjson.JSONDecodeError) -> None:
         """Raise what is wrong in a value that begins where we are."""
         try:
@@ -226,6 +242,23 @@ class JsonStream:
             begun = what.get(raw[:1], "the end of the value")
             raise self.error(f"{begun} that begins at byte {self.offset:,}", self.offset + len(raw)) from None
         raise self.error(f"JSON ({error.msg})", self.offset + where) from None
+
+
+def _is_json(raw: bytes) -> bool:
+    """Whether the grammar allows what orjson refused: it reads no half of a surrogate pair, no number that is more than
+    a double holds, and nothing that is nested too deep; what comes after such a value is as good as ever."""
+    try:
+        json.loads(raw.decode(), parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+    except RecursionError:
+        return True  # its end was found; whether that is right shows in what follows
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_constant(name: str) -> None:
+    """NaN and Infinity are Python's own."""
+    raise ValueError(name)
 
 
 def _shown(byte: bytes) -> str:

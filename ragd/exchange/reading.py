@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import orjson
@@ -25,9 +26,9 @@ from ragd.exchange.fields import (
     require_id,
 )
 from ragd.exchange.names import MESSAGE_TYPES, type_number
+from ragd.extra import is_sound
 from ragd.snowflake import to_unix_ms
 from ragd.store.events import ImportedRow, MessageRow
-from ragd.text import mentioned_ids, searchable_text
 
 OWN = "ragd"
 """The key under which our own files hold what the exporter's shape has no place for."""
@@ -155,7 +156,7 @@ def read_extra(message: Object, guild_id: int, channel_id: int) -> str:
     """The message row's `extra`; of a file of our own, what it says itself."""
     own = get_object(message, OWN)
     if "extra" in own:
-        return _checked(get_text(message, "content"), _within(OWN, get_object, own, "extra"))
+        return _checked(_within(OWN, get_object, own, "extra"))
     if not any(map(message.get, _CARRIERS)):
         return "{}"
     said = {
@@ -169,15 +170,13 @@ def read_extra(message: Object, guild_id: int, channel_id: int) -> str:
     return _dump(_said(said))
 
 
-def _checked(content: str, extra: Object) -> str:
-    """The column's JSON, once it is certain that nobody who reads it will stumble."""
-    try:
+def _checked(extra: Object) -> str:
+    """The column's JSON, if it is what ragd writes."""
+    with suppress(TypeError):  # too deep
         column = _dump(extra)
-        searchable_text(content, column)
-        mentioned_ids(column)
-    except (TypeError, ValueError, KeyError, AttributeError):
-        raise UnfitError(f"{OWN}.extra: expected what ragd wrote, found something else") from None
-    return column
+        if is_sound(column):
+            return column
+    raise UnfitError(f"{OWN}.extra: expected what ragd wrote, found something else")
 
 
 def _body(message: Object) -> dict[str, Any]:

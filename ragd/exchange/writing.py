@@ -173,10 +173,12 @@ def _reaction(key: str, count: int) -> Json:
 def _pointers(stored: ExportedMessage, extra: Mapping[str, Any]) -> Json:
     """Reply, forward and interaction: keys that are there only when they say something."""
     row, reference, written = stored.row, extra.get("reference", {}), Json()
-    target = row.reply_to_id or reference.get("message_id")
+    forward = reference.get("type") == "forward" and not row.reply_to_id
+    # what a reference of a kind to come points at is not in the exporter's shape: it would be read as a reply
+    target = reference.get("message_id") if forward else row.reply_to_id
     if target or reference:
         written["reference"] = {
-            "type": "Forward" if reference.get("type") == "forward" else "Default",
+            "type": "Forward" if forward else "Default",
             "messageId": str(target) if target else None,
             "channelId": str(reference.get("channel_id", row.channel_id)),
             "guildId": str(reference.get("guild_id", row.guild_id)),

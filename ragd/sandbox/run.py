@@ -137,7 +137,9 @@ def _write_whole(path: Path, text: str) -> None:
     """Write so that a reader sees the whole file or none."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8")
+        draft.unlink(missing_ok=True)  # never a file or link that somebody else put there
+        with draft.open("x", encoding="utf-8") as file:
+            file.write(text)
         draft.replace(path)
     except OSError as error:
         raise CannotCreateError(f"cannot write {path}: {error.strerror}") from error

@@ -7,8 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
+from ragd.exchange import formats
+from ragd.exchange.formats import Selection
+from ragd.exchange.reading import read_message
 from ragd.exchange.writing import iso
 from ragd.snowflake import to_unix_ms
+from ragd.store.events import ImportedRow
+from ragd.store.exports import ExportedChannel, ExportedMessage
+from ragd.text import mentioned_ids, searchable_text
 from tests.store.factories import CHANNEL, GUILD, START
 
 EXPORTED = (START + 86_400) * 1000
@@ -57,3 +65,17 @@ def document(messages: Sequence[Mapping[str, Any]], **members: Any) -> dict[str,
 def write(path: Path, messages: Sequence[Mapping[str, Any]] = (), **members: Any) -> Path:
     path.write_text(json.dumps(document(messages, **members), indent=2, ensure_ascii=False), encoding="utf-8")
     return path
+
+
+def there_and_back(said: Mapping[str, Any]) -> tuple[ImportedRow, ImportedRow]:
+    """A message of a file as it is imported, and as it is once more when every format has written it and everybody
+    who reads what it carries has done so. Raises UnfitError if it is not taken at all."""
+    read = read_message(said, GUILD, CHANNEL, EXPORTED)
+    searchable_text(read.row.content, read.row.extra).encode()
+    mentioned_ids(read.row.extra)
+    stored = ExportedMessage(read.row, read.row.reactions, read.read_at)
+    selection = Selection(ExportedChannel(CHANNEL, GUILD, "Guild", None, "", 0, "general", "", False), 0, 0, [])
+    for lines in (formats.jsonl(selection, [stored]), formats.csv_rows(selection, [stored])):
+        b"".join(lines).decode()
+    (written,) = orjson.loads(b"".join(formats.dce(selection, [stored], EXPORTED + 1)))["messages"]
+    return read, read_message(written, GUILD, CHANNEL, EXPORTED + 1)

@@ -64,6 +64,23 @@ def test_what_is_wrong_is_one_line_and_the_other_files_are_imported(ragdctl: Ope
     assert line.endswith(", found the end of the file; 2 messages before that are kept")
 
 
+def test_an_export_tells_of_what_it_had_to_leave_out(ragdctl: Operator, tmp_path: Path) -> None:
+    assert ragdctl("import", str(write(tmp_path / "f.json", some(3)))).returncode == 0
+    store = Store.open(tmp_path / "data" / "ragd.sqlite3")
+    store._execute("UPDATE message SET extra = '{\"interaction\":5}' WHERE id = ?", at(1))
+    store.close()
+    done = ragdctl("export", "-o", "out.json")
+    assert done.returncode == 65
+    assert done.stdout.startswith("out.json: 3 messages, ")
+    (line,) = done.stderr.splitlines()
+    assert line == "ragdctl: out.json: 1 messages with their words alone: what else is stored of them makes no sense"
+    done = ragdctl("export", "-o", "-")
+    assert (done.returncode, len(done.stderr.splitlines())) == (65, 1)
+    assert [message["content"] for message in json.loads(done.stdout)["messages"]] == [f"number {n}" for n in range(3)]
+    (file,) = ragdctl.json("export", "--format", "csv", "-o", "out.csv")["files"]
+    assert (file["messages"], file["damaged"]) == (3, 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [

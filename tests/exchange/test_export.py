@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ from hypothesis import strategies as st
 from ragd.errors import CannotCreateError, UsageError
 from ragd.exchange import formats
 from ragd.exchange.exporting import Exporter, Wanted
-from ragd.exchange.fields import LARGEST_ID
+from ragd.exchange.fields import LARGEST_ID, UnfitError
 from ragd.exchange.formats import CSV_COLUMNS, Format
 from ragd.exchange.importing import Importer
+from ragd.exchange.writing import iso
 from ragd.snowflake import to_unix_ms
 from ragd.store import Store, exports
 from ragd.store.events import ChannelsSeen, Deleted, GuildSeen, MessageRow, PageRead, Posted
+from tests.exchange.files import dce_message, there_and_back
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
 
 
@@ -170,6 +174,30 @@ def test_a_file_that_cannot_be_finished_is_not_there(
     assert list(out.iterdir()) == []
 
 
+def test_what_others_left_where_a_file_is_made_is_not_written_to(store: Store, tmp_path: Path) -> None:
+    """In a shared directory it would make the export theirs, or have it overwrite what a link points at."""
+    fill(store, message(at(1)))
+    planted, linked, victim = tmp_path / ".a.jsonl.partial", tmp_path / ".b.jsonl.partial", tmp_path / "victim"
+    planted.touch()
+    planted.chmod(0o666)
+    victim.write_text("precious")
+    linked.symlink_to(victim)
+    previous = os.umask(0o077)
+    try:
+        with planted.open("rb") as theirs:
+            for name in ("a.jsonl", "b.jsonl"):
+                Exporter(store, Wanted(format=Format.JSONL)).into_file(tmp_path / name)
+            assert theirs.read() == b""
+    finally:
+        os.umask(previous)
+    assert victim.read_text() == "precious"
+    for name in ("a.jsonl", "b.jsonl"):
+        assert (tmp_path / name).lstat().st_mode == stat.S_IFREG | 0o600
+    (tmp_path / ".c.jsonl.partial").mkdir()
+    with pytest.raises(CannotCreateError, match=r"cannot write .*\.c\.jsonl\.partial"):
+        Exporter(store, Wanted(format=Format.JSONL)).into_file(tmp_path / "c.jsonl")
+
+
 def test_one_file_of_the_exporters_shape_holds_one_channel(store: Store, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="2 channels do not fit"):
         Exporter(store, Wanted()).into_file(tmp_path / "f.json")
@@ -273,6 +301,138 @@ def test_what_is_exported_and_imported_is_the_same(
         assert target._all("SELECT name, parent_id, type FROM channel") == [("general", 9, 0)]
     source.close()
     target.close()
+
+
+FULL_EXTRA: dict[str, Any] = {
+    "application_id": 4,
+    "attachments": [
+        {"id": 1, "name": "a.ogg", "type": None, "size": 3, "title": "t", "description": "d", "duration_seconds": 1.5}
+    ],
+    "components": [{"type": "row", "parts": [{"type": "button", "label": "l", "url": "u"}]}],
+    "embeds": [
+        {
+            "type": "link",
+            "title": "t",
+            "author": {"name": "n", "url": "u"},
+            "fields": [{"name": "a", "value": "b", "inline": True}],
+            "footer": {"text": "f"},
+            "timestamp": 5,
+        }
+    ],
+    "flags": 1,
+    "interaction": {"id": 5, "type": 2, "command": "c", "user": {"id": 3, "name": "n"}},
+    "mention_channels": [{"id": 1, "name": "c"}],
+    "mention_everyone": True,
+    "mention_roles": [{"id": 1, "name": "c"}],
+    "mentions": [{"id": 1, "name": "c"}],
+    "pinned": True,
+    "poll": {"question": "q", "answers": [{"id": 1, "text": "t", "votes": 3}], "expires_at": 5, "finished": True},
+    "reference": {"type": "forward", "message_id": 4, "channel_id": 3, "guild_id": 3},
+    "snapshots": [
+        {"content": "x", "created_at": 5, "edited_at": 6, "attachments": [{"id": 1, "name": "a", "size": 1}]}
+    ],
+    "stickers": [{"id": 1, "name": "s"}, {"name": "old"}, "older"],
+    "thread_id": 5,
+    "webhook_id": 6,
+}
+"""All that a message can carry, and what earlier versions stored."""
+
+FULL_MESSAGE = dce_message(
+    at(1),
+    "hi <@1>",
+    timestampEdited=iso(to_unix_ms(at(2))),
+    reference={"type": "Forward", "messageId": "4", "channelId": "5", "guildId": "6"},
+    attachments=[{"id": "1", "fileName": "a", "fileSizeBytes": 1}],
+    components=[{"type": "ActionRow", "components": [{"type": "Button", "label": "l"}]}],
+    embeds=[{"title": "t", "timestamp": iso(5), "author": {"name": "n"}, "footer": {"text": "f"}, "fields": []}],
+    stickers=[{"id": "1", "name": "s"}],
+    reactions=[{"emoji": {"id": "9", "name": "x"}, "count": 2}],
+    mentions=[{"id": "1", "name": "n"}],
+    interaction={"id": "5", "name": "c", "user": {"id": "3", "name": "n"}},
+    forwardedMessage={"timestamp": iso(5), "content": "x", "attachments": [{"id": "1", "fileName": "a"}]},
+)
+
+Place = tuple[str | int, ...]
+
+
+def places(value: Any, place: Place = ()) -> Iterator[Place]:
+    """Of every value within it."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*place, key)
+        yield from places(inner, (*place, key))
+
+
+def replaced(value: Any, place: Place, new: object) -> Any:
+    """A copy with another value in that place."""
+    if not place:
+        return new
+    key, *rest = place
+    copy: Any = value.copy()
+    copy[key] = replaced(value[key], tuple(rest), new)
+    return copy
+
+
+OURS = dce_message(at(1), "hi <@1>", ragd={"extra": FULL_EXTRA})
+REPLY = dce_message(at(1), reference={"messageId": "4"}, ragd={"extra": FULL_EXTRA})
+SEEDS = (OURS, FULL_MESSAGE, REPLY)
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | words,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words | st.sampled_from(["id", "name", "type"]), inner),
+    max_leaves=4,
+)
+
+
+def test_all_that_a_message_can_carry_comes_back() -> None:
+    for said in SEEDS:
+        first, again = there_and_back(said)
+        assert again == first
+    assert orjson.loads(there_and_back(OURS)[0].row.extra) == FULL_EXTRA
+
+
+@pytest.mark.parametrize("new", [None, 5, -1, 2**63, 1.5, "x", "\x00", True, [], [1], ["x"], {}, {"a": 1}, [{}], [[]]])
+def test_whatever_stands_in_a_place_of_a_message_what_is_imported_can_be_exported(new: object) -> None:
+    for said in SEEDS:
+        for place in places(said):
+            with suppress(UnfitError):
+                first, again = there_and_back(replaced(said, place, new))
+                assert again == first, place
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([(said, place) for said in SEEDS for place in places(said)]), anything)
+def test_what_is_imported_can_be_exported(place_in: tuple[Any, Place], new: object) -> None:
+    with suppress(UnfitError):
+        first, again = there_and_back(replaced(*place_in, new))
+        assert again == first
+
+
+@pytest.mark.parametrize("depth", [20, 60, 120, 124, 125, 126, 127, 300])
+def test_what_is_imported_is_not_too_deep_to_be_exported(depth: int) -> None:
+    component: dict[str, Any] = {"label": "l"}
+    for _ in range(depth - 1):
+        component = {"parts": [component]}
+    for extra in ({"components": [component]}, {"snapshots": [{"created_at": 1, "components": [component]}]}):
+        with suppress(UnfitError):
+            there_and_back(dce_message(at(1), ragd={"extra": extra}))
+            assert depth < 127
+
+
+@pytest.mark.parametrize(
+    "extra", ['{"reference":"x"}', '{"attachments":[{"id":1,"name":5}]}', "[]", "{", "[" * 300 + "]" * 300]
+)
+@pytest.mark.parametrize("form", list(Format))
+def test_what_is_stored_and_makes_no_sense_is_left_out_and_counted(store: Store, form: Format, extra: str) -> None:
+    """Earlier versions imported some of it."""
+    fill(store, message(at(1), "first"), message(at(2), "second", extra='{"pinned":true}'))
+    store._execute("UPDATE message SET extra = ? WHERE id = ?", extra, at(1))
+    stream = io.BytesIO()
+    written = Exporter(store, Wanted(format=form, channels=["general"])).into_stream(stream)
+    assert (written.messages, written.damaged) == (2, 1)
+    assert all(text in stream.getvalue() for text in (b"first", b"second"))
 
 
 def test_a_copy_of_a_copy_is_no_newer_than_the_first(store: Store, tmp_path: Path) -> None:

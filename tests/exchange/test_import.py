@@ -407,6 +407,20 @@ def test_a_message_that_makes_no_sense_is_left_out_and_breaks_the_claim(
     assert store.coverage.intervals(CHANNEL) == [(1, at(2)), (at(4), at(5))]
 
 
+@pytest.mark.parametrize("value", [r'"\ud800"', "[" * 2000 + "]" * 2000, "1e999"])
+def test_a_message_that_cannot_be_kept_is_left_out_like_others(store: Store, tmp_path: Path, value: str) -> None:
+    """Half of a surrogate pair, for one, which JSON may escape and UTF-8 cannot hold."""
+    text = json.dumps(document([*some(1, 2), dce_message(at(3), "?"), *some(4), dce_message(at(5), "?"), *some(6)]))
+    path = tmp_path / "f.json"
+    path.write_text(text.replace('"?"', value))
+    report = run(store, path)
+    (skipped,) = report.skipped.values()
+    assert skipped.reason.startswith("expected JSON that can be kept, found more (")
+    assert (skipped.count, skipped.first_byte) == (2, text.index(f'{{"id": "{at(3)}"'))
+    assert (report.messages, report.new, report.problem, report.is_sound) == (6, 4, "", False)
+    assert store.coverage.intervals(CHANNEL) == [(1, at(2)), (at(4), at(4)), (at(6), at(6))]
+
+
 @pytest.mark.parametrize(
     ("members", "complaint"),
     [

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ragd.errors import DamagedError
 from ragd.exchange import jsonstream
+from ragd.exchange.fields import UnfitError
 from ragd.exchange.jsonstream import JsonStream
 
 texts = st.text(st.characters(exclude_categories=["Cs"])) | st.text('"\\{}[],: \n\u2028é👍', max_size=12)
@@ -50,6 +51,8 @@ def read(raw: bytes, block_bytes: int = 2**20) -> dict[str, Any]:
             continue
         found[key] = []
         for offset, data in source.elements():
+            if isinstance(data, UnfitError):
+                raise data
             assert raw[offset : offset + 1] == b"{"
             assert json.JSONDecoder().raw_decode(raw[offset:].decode(errors="replace"))[0] == data
             found[key].append(data)
@@ -85,7 +88,7 @@ def test_damage_is_read_as_orjson_reads_it_or_refused(
     damaged = bytes(raw)
     try:
         found = read(damaged, block_bytes)
-    except DamagedError:
+    except (DamagedError, UnfitError):
         # what the stream refuses need not be broken: it wants objects in `messages`
         return
     assert found == orjson.loads(damaged.removeprefix(b"\xef\xbb\xbf"))
@@ -122,6 +125,32 @@ def test_what_is_wrong_and_where(raw: bytes, complaint: str, block_bytes: int) -
     before, _, after = complaint.partition("(.*)")
     assert str(caught.value).startswith(f"f.json: {before}")
     assert str(caught.value).endswith(after) or after in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        rb'"\ud800"',
+        rb'"\ude00 half"',
+        b"[" * 2000 + b"]" * 2000,
+        b'{"a":' * 2000 + b"1" + b"}" * 2000,
+        b"-1e400",
+        b"9" * 5000,
+    ],
+)
+@pytest.mark.parametrize("block_bytes", [7, 2**20])
+def test_what_is_json_and_cannot_be_kept_costs_only_itself(value: bytes, block_bytes: int) -> None:
+    source = stream(MESSAGES + b'{"i": 1}, {"j": ' + value + b'}, {"k": 3}]}', block_bytes)
+    first, unfit, last = [element for _ in source.members() for element in source.elements()]
+    assert (first.data, last.data, unfit.offset) == ({"i": 1}, {"k": 3}, 24)
+    assert isinstance(unfit.data, UnfitError)
+    assert str(unfit.data).startswith("expected JSON that can be kept, found more (")
+
+
+@pytest.mark.parametrize("value", [b"NaN", b"-Infinity", rb'"\ud800" 5', rb'"\ud800\x"', b'"\xed\xa0\x80"', b"01"])
+def test_what_is_no_json_ends_it_all_the_same(value: bytes) -> None:
+    with pytest.raises(DamagedError, match=r"expected (JSON|UTF-8)"):
+        read(MESSAGES + b'{"j": ' + value + b'}, {"k": 3}]}')
 
 
 def test_a_value_without_an_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from ragd.sandbox.client import ControlClient, ControlError, SandboxThread
 from ragd.sandbox.control_client import ControlClient as Client
 from ragd.sandbox.entities import ChannelType
 from ragd.sandbox.orders import FaultOrders
+from ragd.sandbox.run import _write_whole
 from ragd.sandbox.server import SandboxOptions
 from ragd.sandbox.world import World
 
@@ -226,6 +227,14 @@ async def test_silent_bot_is_a_504(connect: Connect, scene: Scene, control: Cont
 
 
 # -- as a process
+
+
+def test_the_ready_file_is_written_through_no_link(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / f"ready.json.{os.getpid()}").symlink_to(victim)
+    _write_whole(tmp_path / "ready.json", "ready")
+    assert (victim.read_text(), (tmp_path / "ready.json").read_text()) == ("precious", "ready")
 
 
 def test_process_serves_and_stops(tmp_path: Path) -> None:
