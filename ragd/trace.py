@@ -178,7 +178,8 @@ def _reasons(sight: Sight) -> Iterator[str]:
         yield from _why_never_seen(sight)
         return
     if message.deleted:
-        yield "it was deleted; what the store keeps is a tombstone without text"
+        kept = "its text, as RAGD_DELETED_RETENTION_DAYS says" if message.content else "a tombstone without text"
+        yield f"it was deleted; what the store keeps is {kept}"
     if sight.channel is None:
         yield "its channel is not known"
     yield from _out_of_reach(sight)

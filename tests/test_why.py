@@ -290,6 +290,14 @@ def test_a_deleted_message(site: Site) -> None:
     assert site.reasons(at(1)) == "it was deleted; what the store keeps is a tombstone without text"
 
 
+def test_a_deleted_message_whose_text_is_kept_for_a_while(site: Site) -> None:
+    site.tell(Posted(message(at(1))))
+    site.store.ingest(deleted_kept_days=30).apply([Deleted(GUILD, CHANNEL, [at(1)])])
+    assert (
+        site.reasons(at(1)) == "it was deleted; what the store keeps is its text, as RAGD_DELETED_RETENTION_DAYS says"
+    )
+
+
 def test_out_of_reach(site: Site) -> None:
     site.tell(Posted(message(at(1))), ChannelsSeen([channel(id=THREAD, type=11, parent_id=CHANNEL, name="thread")]))
     site.tell(Posted(message(at(2), channel_id=THREAD)))
