@@ -75,6 +75,7 @@ class Eraser:
         self._alone = alone
         self._look_due = self._due_due = self._rewrite_due = self._log_due = self._promises_due = 0.0
         self._promised = -1
+        self._served = 0
         self.done = 0
         """Slices, and looks at a rewriting that goes on: for the heartbeat, lest a long one pass for a hang."""
 
@@ -111,11 +112,13 @@ class Eraser:
     # Rows
 
     def _erase_some(self) -> bool:
-        for erasure in self._erasures.open():
-            if erasure.state == "rows":
-                self._erasures.erase_some(erasure)
-                self.done += 1
-                return True
+        if waiting := [erasure for erasure in self._erasures.open() if erasure.state == "rows"]:
+            # in turn: nobody need wait until a large channel is purged
+            erasure = next((one for one in waiting if one.id > self._served), waiting[0])
+            self._served = erasure.id
+            self._erasures.erase_some(erasure)
+            self.done += 1
+            return True
         if self._erasures.is_cutting():
             if erased := self._erasures.erase_older():
                 _log.info("%d messages erased that are older than is kept", erased)

@@ -395,6 +395,17 @@ def test_a_restored_backup_follows_who_changed_their_mind_since(settings: Settin
     restored.close()
 
 
+def test_erasures_have_their_turn_beside_a_large_one(settings: Settings, store: Store) -> None:
+    post(store, *(at(nth) for nth in range(1000, 1000 + 4 * SLICE)))
+    store.ingest().apply([Posted(message(at(1), "one message", author_id=7))])
+    large = forget(store)
+    small = store.erasures.forget_user(7, store.people.present_id(), "member")
+    eraser = Eraser(settings, store)
+    for _ in range(4):
+        assert eraser.step(time.monotonic())
+    assert (found(store, large).state, found(store, small).state) == ("rows", "file")
+
+
 def test_a_new_database_keeps_what_the_old_one_promised(settings: Settings, store: Store) -> None:
     """Somebody has moved the old one away, as its damage advises."""
     store.people.opt_out(7)

@@ -61,7 +61,7 @@ def purge(
 def _chosen(
     store: Store, settings: Settings, channels: list[int], guilds: list[int], *, denied: bool
 ) -> list[Standing]:
-    """What is to be emptied. Raises UsageError for what is not there or is still captured."""
+    """What is to be emptied, or is about to be. Raises UsageError for what is not there or is still captured."""
     if not _runs(settings, "capture"):
         store.purge.exclude(settings.scope)  # no capture has put the lists as they stand now into force
     found = store.purge.standings(channels, guilds, denied=denied)
@@ -72,7 +72,13 @@ def _chosen(
         for missing in [one for one in wanted if one not in known]:
             raise UsageError(f"nothing was captured of {what} {missing}", hint="is the id right?")
     _refuse_captured(found, settings)
-    return [one for one in found if one.messages]
+    begun = _begun(store)
+    return [one for one in found if one.messages or one.id in begun]
+
+
+def _begun(store: Store) -> dict[int, int]:
+    """Erasures by channel: purges that were asked for before and have not come to their end."""
+    return {one.subject: one.id for one in store.erasures.open() if one.kind == "channel"}
 
 
 def _refuse_captured(found: list[Standing], settings: Settings) -> None:
@@ -96,7 +102,9 @@ def _purge(store: Store, settings: Settings, chosen: list[Standing], yes: bool, 
         _show(chosen)
     if chosen and not yes:
         require_yes("Take that out for good?")
-    asked = [store.erasures.purge_channel(one.id) for one in chosen]
+    begun = _begun(store)
+    # all of them before the first message goes: whatever is killed then, they are seen through
+    asked = [store.erasures.purge_channel(one.id) if one.messages else begun.get(one.id) for one in chosen]
     swept = see_through(store, settings, [erasure_id for erasure_id in asked if erasure_id is not None])
     purged = dict.fromkeys((one.id for one in chosen), 0) | {one.subject: one.messages for one in swept}
     followed = store.purge.searchable(list(purged)) == 0

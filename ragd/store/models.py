@@ -344,7 +344,7 @@ class Erasure(Model):
     subject = BigIntegerField()
     """The user's or the channel's id; 0 for all channels."""
     until_id = BigIntegerField()
-    """Messages up to this id (`user`), or older than it (`before`)."""
+    """Messages up to this id (`user`), or older than it (`before`); how far a `channel` has been emptied."""
     asked_by = TextField()
     """`member` or `operator`."""
     state = TextField()
