@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
@@ -16,6 +17,7 @@ from ragd.errors import RagdError, UsageError
 from ragd.snowflake import from_unix_seconds
 from ragd.status import collect_status
 from ragd.store import Store
+from ragd.store.erasure import ErasureStore
 from ragd.store.purge import Standing
 
 
@@ -105,7 +107,10 @@ def _purge(store: Store, settings: Settings, chosen: list[Standing], yes: bool, 
     begun = _begun(store)
     # all of them before the first message goes: whatever is killed then, they are seen through
     asked = [store.erasures.purge_channel(one.id) if one.messages else begun.get(one.id) for one in chosen]
-    swept = see_through(store, settings, [erasure_id for erasure_id in asked if erasure_id is not None])
+    given = [erasure_id for erasure_id in asked if erasure_id is not None]
+    for erasure_id in given:
+        _empty(store.erasures, erasure_id)
+    swept = see_through(store, settings, given)
     purged = dict.fromkeys((one.id for one in chosen), 0) | {one.subject: one.messages for one in swept}
     followed = store.purge.searchable(list(purged)) == 0
     if as_json:
@@ -118,6 +123,14 @@ def _purge(store: Store, settings: Settings, chosen: list[Standing], yes: bool, 
         typer.echo(_told(sum(purged.values()), followed))
         for one in swept:
             show_receipt(one)
+
+
+def _empty(erasures: ErasureStore, erasure_id: int) -> None:
+    """Empty the channel from here, whether a syncer runs or not, in slices between which others get to write."""
+    began = time.monotonic()
+    while erasures.empty_some(erasure_id):
+        time.sleep(time.monotonic() - began)  # SQLite's lock goes to whoever asks first, and we would ask first
+        began = time.monotonic()
 
 
 def _id_of(date: str) -> int:

@@ -214,21 +214,38 @@ class ErasureStore(WishQueries):
             else:
                 more, counts = self._erase_before(erasure.subject)
             if any(counts):
-                self._execute(
-                    "UPDATE erasure SET messages = messages + ?, chunks = chunks + ?, vectors = vectors + ?"
-                    " WHERE id = ?",
-                    *counts,
-                    erasure.id,
-                )
+                self._count(erasure.id, counts)
             if not more:
                 self._advance_rows(erasure.id)
         return more
 
-    def _purge_some(self, erasure: Erasure, after_id: int) -> tuple[bool, Counts]:
-        """First the messages, from the oldest on (`until_id` says how far), then chunks that have none left."""
+    def empty_some(self, erasure_id: int) -> bool:
+        """Empty a slice of a purge's messages; True while there may be more. Any process may call it, beside the one
+        that erases: chunks are left to that."""
+        with self._transaction():
+            asked = self._select("id = ? AND kind = 'channel' AND state = 'rows'", erasure_id)
+            emptied = self._empty_some(asked[0], asked[0].until_id) if asked else 0
+            if emptied:
+                self._count(erasure_id, (emptied, 0, 0))
+        return emptied > 0
+
+    def _count(self, erasure_id: int, counts: Counts) -> None:
+        self._execute(
+            "UPDATE erasure SET messages = messages + ?, chunks = chunks + ?, vectors = vectors + ? WHERE id = ?",
+            *counts,
+            erasure_id,
+        )
+
+    def _empty_some(self, erasure: Erasure, after_id: int) -> int:
+        """From the oldest on: `until_id` says how far."""
         last_id, emptied = self._purge.purge_some(erasure.subject, after_id)
         if last_id:
             self._execute("UPDATE erasure SET until_id = ? WHERE id = ?", last_id, erasure.id)
+        return emptied
+
+    def _purge_some(self, erasure: Erasure, after_id: int) -> tuple[bool, Counts]:
+        """First the messages, then chunks that have none left."""
+        if emptied := self._empty_some(erasure, after_id):
             return True, (emptied, 0, 0)
         counts = 0, *self._chunks.drop_channel(erasure.subject, SLICE)
         return any(counts), counts

@@ -71,6 +71,23 @@ def test_each_emptied_message_is_a_change_for_the_syncer(store: Store) -> None:
     )
 
 
+def test_another_process_may_empty_too_and_all_is_counted(store: Store) -> None:
+    deny(store)
+    erasure_id = store.erasures.purge_channel(CHANNEL)
+    assert erasure_id
+    assert store.erasures.empty_some(erasure_id)
+    (looked,) = store.erasures.open()
+    assert store.erasures.erase_some(looked)
+    assert store.purge.filled(CHANNEL) == 0
+    assert not store.erasures.empty_some(erasure_id)
+    (erasure,) = store.erasures.open()
+    assert (erasure.state, erasure.messages) == ("rows", SLICE + 4), "its chunks are not ours"
+    assert not store.erasures.erase_some(erasure)
+    store.ingest().apply([ScopeSet([], []), page(at(2)), ScopeSet([], [CHANNEL])])
+    assert not store.erasures.empty_some(erasure_id), "it is past its messages"
+    assert row(store, at(2))[2] == "secret"
+
+
 def test_one_that_is_captured_is_left_alone(store: Store) -> None:
     assert purge(store) == 0
     assert store.purge.standings([CHANNEL])[0].reason == "captured"
