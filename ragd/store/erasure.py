@@ -18,6 +18,7 @@ from playhouse.apsw_ext import APSWDatabase
 from ragd.store.canary import CANARY_CHANNEL
 from ragd.store.chunks import ChunkStore
 from ragd.store.coverage import THREAD_TYPES
+from ragd.store.database import Row
 from ragd.store.purge import PurgeStore
 from ragd.store.wishes import WishQueries
 from ragd.store.withholding import ERASED
@@ -42,6 +43,8 @@ PURGED = "index_purged:"
 
 Counts = tuple[int, int, int]
 """Messages, chunks and vectors."""
+
+_ANY_ID = 2**63 - 1
 
 _COLUMNS = (
     "id, kind, subject, until_id, asked_by, state, asked_at, finished_at, messages, chunks, vectors, index_change,"
@@ -212,7 +215,7 @@ class ErasureStore(WishQueries):
                 counts = self._erase(self._of_user(erasure.subject, int(until_id)))
                 more = any(counts)
             else:
-                more, counts = self._erase_before(erasure.subject)
+                more, counts = self._erase_before(erasure.subject, int(until_id))
             if any(counts):
                 self._count(erasure.id, counts)
             if not more:
@@ -250,24 +253,20 @@ class ErasureStore(WishQueries):
         counts = 0, *self._chunks.drop_channel(erasure.subject, SLICE)
         return any(counts), counts
 
-    def _erase_before(self, subject: int) -> tuple[bool, Counts]:
-        """What retention has cut elsewhere at the same time goes along, and is not counted."""
-        channel_id, counts = self._erase_older()
-        of_it = not subject or channel_id in (subject, *self._threads_of(subject))
-        return any(counts) or self._is_cutting(), counts if of_it else (0, 0, 0)
+    def _erase_before(self, subject: int, until_id: int) -> tuple[bool, Counts]:
+        """What retention cuts at the same time is no part of it."""
+        counts = self._erase_older(subject, until_id)
+        return self._next_cut(subject, until_id) is not None, counts
 
     def erase_older(self) -> int:
         """A slice of what is older than is kept; returns how many messages that was. Call it until `is_cutting` is
         False."""
         with self._transaction():
-            return self._erase_older()[1][0]
+            return self._erase_older()[0]
 
     def is_cutting(self) -> bool:
         """Whether something older than is kept may be left."""
-        return self._is_cutting()
-
-    def _is_cutting(self) -> bool:
-        return bool(self._one("SELECT EXISTS (SELECT 1 FROM cutoff WHERE erased_to < before_id)")[0])
+        return self._next_cut() is not None
 
     def _of_user(self, user_id: int, until_id: int) -> list[int]:
         """Tombstones too: they say who wrote."""
@@ -281,12 +280,23 @@ class ErasureStore(WishQueries):
             )
         ]
 
-    def _erase_older(self) -> tuple[int, Counts]:
-        """Of the first channel that has something to go; which one, and how much that was."""
-        cutoffs = self._all("SELECT channel_id, before_id, erased_to FROM cutoff WHERE erased_to < before_id LIMIT 1")
-        if not cutoffs:
-            return 0, (0, 0, 0)
-        channel_id, before_id, erased_to = cutoffs[0]
+    def _next_cut(self, subject: int | None = None, until_id: int = _ANY_ID) -> Row | None:
+        """A channel of which something is to go, before which id, and how far that is: of any, or of what was asked
+        for by its subject and date."""
+        found = self._all(
+            "SELECT channel_id, min(before_id, ?1), erased_to FROM cutoff WHERE erased_to < min(before_id, ?1)"
+            " AND (?2 IS NULL OR channel_id = ?2 OR channel_id IN (SELECT id FROM channel WHERE parent_id = ?2"
+            f" AND type IN ({_THREADS}))) LIMIT 1",
+            until_id,
+            subject,
+        )
+        return found[0] if found else None
+
+    def _erase_older(self, subject: int | None = None, until_id: int = _ANY_ID) -> Counts:
+        cut = self._next_cut(subject, until_id)
+        if cut is None:
+            return 0, 0, 0
+        channel_id, before_id, erased_to = cut
         # all of a channel's or of everybody's, but for the canary
         of_channel = "channel_id = ?" if channel_id else "channel_id <> ?"
         ids = [
@@ -305,7 +315,7 @@ class ErasureStore(WishQueries):
             ids[-1] if len(ids) == SLICE else before_id,
             channel_id,
         )
-        return channel_id, self._erase(ids)
+        return self._erase(ids)
 
     def _erase(self, message_ids: list[int]) -> Counts:
         (last,) = self._one(
