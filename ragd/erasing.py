@@ -251,6 +251,7 @@ class Eraser:
             "index": "removed, to be built anew"
             if self._alone
             else f"written anew after change {erasure.index_change}",
+            "captured_again": erasure.kind == "channel" and self._store.purge.is_captured(erasure.subject),
             **copies_left(self._settings, datetime.now(UTC), self._store.instance()),
         }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ragd.config import Settings
+from ragd.erasing import Eraser
 from ragd.store import Store
 from ragd.store.events import ChannelsSeen, GuildSeen, Posted, ScopeSet
 from tests.store.factories import CHANNEL, GUILD, at, channel, message
@@ -36,7 +37,21 @@ def test_it_ends_with_a_receipt_that_counts(ragdctl: Operator) -> None:
     assert "3 messages taken out; search has followed\n" in answer.stdout
     assert f"erasure 1 of channel {CHANNEL}: complete" in answer.stdout
     assert "taken out: 3 messages, 0 chunks, 0 vectors" in answer.stdout
+    assert answer.stdout.endswith("for you to delete; purge again after one is restored\n")
+    assert "captured again" not in answer.stdout
     assert "there is nothing to take out" in ragdctl("purge", "--denied", "--yes").stdout
+
+
+def test_a_receipt_tells_that_the_channel_is_captured_again(settings: Settings, ragdctl: Operator) -> None:
+    store = Store.open(settings.database_path)
+    store.ingest().apply([ScopeSet([], [CHANNEL])])
+    erasure_id = store.erasures.purge_channel(CHANNEL)
+    store.ingest().apply([ScopeSet([], [])])
+    Eraser(settings, store, alone=True).run()
+    store.close()
+    told = ragdctl("erasures", str(erasure_id)).stdout
+    assert "taken out: 0 messages" in told
+    assert "the channel is captured again: what was left in it then stays, and its history is read anew\n" in told
 
 
 @pytest.mark.parametrize("state", ["rows", "file"])

@@ -107,6 +107,8 @@ def show_receipt(erasure: Erasure) -> None:
         typer.echo(f"still held by {one_line(path)}, set aside by a restore: delete it by hand")
     if not (receipt["backups"] or unfinished):
         typer.echo("no backup in the data directory holds it")
+    if receipt.get("captured_again"):
+        typer.echo("the channel is captured again: what was left in it then stays, and its history is read anew")
     again = (
         "purge again after one is restored" if erasure.kind == "channel" else "a restored one has this applied again"
     )

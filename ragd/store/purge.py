@@ -80,7 +80,7 @@ class PurgeStore(Queries):
     def forget_coverage(self, channel_id: int) -> bool:
         """The first step: from here on nothing claims to be complete. False if the channel is captured again."""
         with self._transaction():
-            if self._is_captured(channel_id):
+            if self.is_captured(channel_id):
                 return False
             self._execute("DELETE FROM coverage WHERE channel_id = ?", channel_id)
         return True
@@ -92,7 +92,7 @@ class PurgeStore(Queries):
         Returns (0, 0) too if the channel is captured again.
         """
         with self._transaction():
-            if self._is_captured(channel_id):
+            if self.is_captured(channel_id):
                 return 0, 0
             rows = self._all(
                 f"SELECT id, deleted FROM message WHERE channel_id = ? AND id > ? AND {_FILLED} ORDER BY id LIMIT ?",
@@ -122,11 +122,11 @@ class PurgeStore(Queries):
         WordIndex(self._database).follow(first - 1)
         ChunkStore(self._database).blank_changed(first - 1)
 
-    def _is_captured(self, channel_id: int) -> bool:
-        (reason,) = self._one(
+    def is_captured(self, channel_id: int) -> bool:
+        rows = self._all(
             f"SELECT {_REASON} FROM channel c LEFT JOIN guild g ON g.id = c.guild_id WHERE c.id = ?", channel_id
         )
-        return bool(reason == "captured")
+        return rows == [("captured",)]
 
     def searchable(self, channel_ids: Collection[int]) -> int:
         """How many chunks of these channels the syncer has not yet taken away."""
