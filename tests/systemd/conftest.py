@@ -94,7 +94,7 @@ def fresh_service(installation: Service) -> Service:
     return installation
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def service(installation: Service) -> Service:
     """Installed, with a Discord and a token; whether it runs is each test's business."""
     installation.furnish()

@@ -42,6 +42,7 @@ def test_uninstall_keeps_the_data(machine: Machine, service: Service) -> None:
 
 
 def test_purge_leaves_nothing(machine: Machine, service: Service) -> None:
+    service.furnish()
     service.running()
     service.uninstall("PURGE=1")
     assert machine.run("find", "/etc", "/var/lib", "/usr/local", "-name", "*ragd*") == ""
