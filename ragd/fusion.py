@@ -80,11 +80,21 @@ class Fusion:
     def ranked(self, word_weight: float) -> list[Candidate]:
         """Best first; of equals the one that is nearer in meaning, then the newer one.
 
-        What overlaps a better one is left out: words may have added what meaning showed in part.
+        What overlaps a better one is left out: words may have added what meaning showed in part. What shows all of
+        it and a message that words found is shown in its place, as by meaning: it may be what an older chunk has
+        become, which the indexes have not followed yet, and the message would not be found for that moment.
         """
         order = sorted(self._found, key=lambda one: (-one.score(word_weight), -(one.cosine or 0.0), -max(one.ids)))
         shown = Fusion()
-        return [shown._add(one) for one in order if shown._same(one.ids) is None]
+        for one in order:
+            same = shown._same(one.ids)
+            if same is None:
+                shown._add(one)
+            elif one.hits.keys() - set(same.ids) and set(one.ids) > set(same.ids):
+                shown._widen(same, one.place, one.ids)
+                same.hits |= one.hits
+                same.word_rank = same.word_rank or one.word_rank
+        return shown._found
 
 
 def overlap(one: Collection[int], other: Collection[int]) -> float:

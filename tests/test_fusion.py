@@ -42,6 +42,16 @@ def test_what_words_added_and_overlaps_is_shown_once() -> None:
     assert len(fusion.ranked(1.0)) == 1
 
 
+def test_what_a_chunk_has_become_is_shown_in_its_place() -> None:
+    """The index still has the old one, and words find what is new in it."""
+    fusion = Fusion()
+    fusion.add_by_meaning(1, [10, 11, 12], 0.6)
+    fusion.add_by_words(2, [10, 11, 12, 13], 13, 3.0, 0.1)
+    (only,) = fusion.ranked(1.0)
+    assert (only.place, only.ids, only.hits) == (2, (10, 11, 12, 13), {13: 3.0})
+    assert (only.meaning_rank, only.word_rank) == (1, 1)
+
+
 def test_without_word_hits_the_message_with_most_of_the_question_is_best() -> None:
     fusion = Fusion()
     fusion.add_by_meaning(1, [10, 11, 12], 0.6)
