@@ -121,8 +121,7 @@ class Search:
         terms = self._terms(asked, wanted.without_wishes(), effort)
         limit = max(1, min(query.limit, MAX_LIMIT))
         vector, limits = self._meaning(asked)
-        # one state of the store: a chunk that is made anew between two looks would take the messages in it along
-        with self._lookup.snapshot(), self._lookup.within(FIND_SECONDS):
+        with self._lookup.within(FIND_SECONDS):
             allowed = self._allowed(wanted)
             results = self._results(vector, terms, wanted, limit, allowed)
             why = "" if results else self._why(vector, terms, wanted)

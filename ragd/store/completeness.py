@@ -105,7 +105,7 @@ class CompletenessStore(Queries):
 
     def channels(self) -> list[ChannelCompleteness]:
         """Every channel and thread that exists, those that are not captured too."""
-        with self.snapshot():
+        with self._snapshot():
             life = self._all(_LIFE)
             covered: dict[int, dict[str, int]] = {}
             for channel_id, source, ids in self._all(_COVERED):
@@ -120,7 +120,7 @@ class CompletenessStore(Queries):
 
     def progress(self) -> Progress:
         """Of all channels that are captured; counts no messages, so it may be asked every second."""
-        with self.snapshot():
+        with self._snapshot():
             life = {row[0]: row for row in self._all(_LIFE)}
             covered = self._all(_COVERED)
             holes = CoverageStore(self._database).open_holes()

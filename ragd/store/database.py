@@ -143,7 +143,7 @@ class Queries:
             yield
 
     @contextmanager
-    def snapshot(self) -> Iterator[None]:
+    def _snapshot(self) -> Iterator[None]:
         """Several reads of one and the same state, whatever is committed meanwhile."""
         with translated_errors(), self._database.atomic("DEFERRED"):
             yield

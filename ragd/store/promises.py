@@ -50,7 +50,7 @@ class PromiseStore(WishQueries):
     """Reads them, and has them kept."""
 
     def all(self) -> Promises:
-        with self.snapshot():
+        with self._snapshot():
             tables = {
                 table: [list(row) for row in self._all(f"SELECT {', '.join(columns)} FROM {table} ORDER BY 1, 2")]
                 for table, columns in _TABLES.items()

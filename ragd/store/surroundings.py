@@ -42,7 +42,7 @@ class SurroundingsStore(Queries):
     def around(self, message_id: int, wanted: Filter, before: int, after: int) -> Surroundings | None:
         """The message with up to so many before and after it; None if nobody has it or the asker may not find it."""
         where, parameters = of_messages(wanted)
-        with self.snapshot():
+        with self._snapshot():
             rows = self._all(
                 f"SELECT {_COLUMNS}, ch.guild_id, coalesce(g.name, ''), ch.id, ch.name FROM message m"
                 " JOIN channel ch ON ch.id = m.channel_id LEFT JOIN guild g ON g.id = ch.guild_id"

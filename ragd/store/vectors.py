@@ -167,7 +167,7 @@ class VectorStore(Queries):
 
         None if it is no longer known what was removed since then.
         """
-        with self.snapshot():
+        with self._snapshot():
             if 0 <= position < self.oldest_followable():
                 return None
             upto = self.last_change()
